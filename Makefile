@@ -1,0 +1,78 @@
+# Each target is a line or two; what they do is in infra/local/*.py.
+PORT ?= 4566
+# Another LocalStack-compatible endpoint than the one this starts: make demo ENDPOINT=http://localhost:4566
+ENDPOINT ?=
+PROFILE ?= release
+STAGE ?= staging
+ARCHITECTURE ?= arm64
+# More of the template's parameters: PARAMETERS="AlarmEmail=someone@example.com"
+PARAMETERS ?=
+ROLE ?= admin
+FILE ?=
+PYTHON ?= python3
+
+VENV := .venv
+LOCAL := infra/local
+RUN := PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python $(LOCAL)
+CLOUD := $(or $(ENDPOINT),http://127.0.0.1:$(PORT))
+
+.DEFAULT_GOAL := help
+.PHONY: help venv build up demo down status env token test lint audit deploy lock clean
+
+help: ## Says what there is
+	@sed -n 's/\$$\$$/$$/g; s/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: up ## Starts the stack, builds, deploys, and takes the tour; FILE=path.csv for your own file, PORT= for another port
+	@$(RUN)/tour.py $(CLOUD) $(if $(FILE),"$(FILE)")
+
+up: venv ## Starts the local stack, builds and deploys to it
+	@$(if $(ENDPOINT),,$(RUN)/stack.py start $(PORT))
+	@$(RUN)/build.py $(PROFILE)
+	@$(RUN)/deploy.py $(CLOUD)
+
+down: venv ## Stops the local stack
+	@$(RUN)/stack.py stop $(PORT)
+
+status: venv ## Says whether the local stack runs
+	@$(RUN)/stack.py status $(PORT)
+
+env: venv ## Prints what leads the AWS tools to the local stack: eval "$$(make -s env)"
+	@$(RUN)/cloud.py $(CLOUD)
+
+token: venv ## Prints an ID token of the local stack; ROLE=admin, analyst or customer
+	@$(RUN)/signin.py $(CLOUD) $(ROLE)
+
+build: venv ## Builds every function in one build; PROFILE= another cargo profile
+	@$(RUN)/build.py $(PROFILE)
+
+test: venv ## Runs every lint and every test, the latter against a stack of their own
+	@$(RUN)/checks.py all $(PROFILE)
+
+lint: venv ## Runs the lints alone
+	@$(RUN)/checks.py lint $(PROFILE)
+
+audit: ## Checks the dependencies' advisories, licences and sources; installs cargo-deny at the first time (minutes)
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check
+
+# Lambda's glibc is older than that of most build machines, so cargo-lambda links against it, for any architecture, in
+# one workspace build; --config-env must be the only thing that says where to.
+deploy: ## Builds for Lambda and deploys to AWS; STAGE=staging or production, ARCHITECTURE=x86_64 or arm64
+	@case $(STAGE) in staging|production) ;; *) echo "✗ STAGE is staging or production"; exit 1;; esac
+	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt $(LOCAL)/deploy-requirements.txt
+	PATH="$(abspath $(VENV))/bin:$$PATH" cargo lambda build --locked --release --package functions --bins \
+	  $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64)
+	env -u AWS_ENDPOINT_URL $(VENV)/bin/sam deploy --config-env $(STAGE) \
+	  --parameter-overrides Stage=$(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)
+
+venv:
+	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt
+
+lock: venv ## Renews the hashed locks from the .in files
+	@for lock in uv-requirements requirements deploy-requirements; do \
+	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    --output-file $(LOCAL)/$$lock.txt $(LOCAL)/$$lock.in || exit 1; done
+
+clean: ## Stops the stack and removes all that was made
+	@[ ! -d $(VENV) ] || $(RUN)/stack.py stop $(PORT)
+	rm -rf .local $(VENV) target

@@ -1,0 +1,3 @@
+//! Health of the deployment as a whole.
+
+pub mod api;

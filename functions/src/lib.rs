@@ -1,0 +1,9 @@
+//! The handlers: plain async functions that map an event to a rule and back.
+//!
+//! A folder is named after its context, a file after the one thing it answers. The binaries under
+//! `src/bin` only wire a handler to the Lambda runtime.
+
+pub mod health;
+pub mod openapi;
+pub mod revenue;
+pub mod sales;

@@ -1,0 +1,119 @@
+//! The OpenAPI document of every HTTP function, from the annotations on their handlers.
+//!
+//! OpenAPI 3.1.0, <https://spec.openapis.org/oas/v3.1.0>. The copy in `infra/openapi.json` is checked
+//! in; a test compares it with this one, and its routes with those of the template.
+
+use shared::platform::problem::{PROBLEM_JSON, ProblemBody};
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+
+use crate::{health, revenue, sales};
+
+/// The name of the security scheme; an operation lists the groups of which one is needed.
+const TOKEN: &str = "token";
+
+/// The name of the response that every error is.
+const PROBLEM: &str = "Problem";
+
+/// The document.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Millrace",
+        description = "Sales files in, revenue out. A trailing slash means the same on every path. Every answer \
+            carries `X-Correlation-Id`; a request may bring its own (1 to 128 of `A-Z a-z 0-9 . _ -`). Every error \
+            is `application/problem+json` (RFC 9457) with a stable `code`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers(
+        (
+            url = "https://{api}.execute-api.{region}.amazonaws.com/{stage}",
+            description = "A deployed stack; its output `ApiUrl` is this address",
+            variables(
+                ("api" = (default = "api-id", description = "The API's identifier")),
+                ("region" = (default = "us-east-1", description = "The region of the stack")),
+                ("stage" = (default = "production", enum_values("staging", "production"), description = "The stage")),
+            ),
+        ),
+        (
+            url = "http://127.0.0.1:{port}/_aws/execute-api/{api}/local",
+            description = "The local stack",
+            variables(
+                ("port" = (default = "4566", description = "The port it was started on")),
+                ("api" = (default = "api-id", description = "The API's identifier")),
+            ),
+        ),
+    ),
+    tags(
+        (name = "sales", description = "Imports of point-of-sale exports, and the rows stored"),
+        (name = "revenue", description = "What the stored rows add up to"),
+        (name = "health", description = "Whether the deployment works; public"),
+    ),
+    paths(
+        sales::import_sales::import_sales,
+        sales::announce::announce,
+        sales::imports::list,
+        sales::imports::get,
+        sales::imports::delete,
+        sales::rows::list,
+        revenue::legacy::total,
+        revenue::legacy::daily,
+        revenue::v1::revenue,
+        health::api::health,
+        health::api::live,
+        health::api::ready,
+    ),
+    components(schemas(ProblemBody<'static>)),
+    modifiers(&Common),
+)]
+struct Document;
+
+/// What holds for every operation.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_with(Components::new);
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("ID token of the Cognito user pool. The scopes of an operation are groups of the pool, of \
+                which the caller needs one."))
+            .build();
+        components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));
+        let problem = content(ResponseBuilder::new().description("What went wrong")).build();
+        components.responses.insert(PROBLEM.to_owned(), RefOr::T(problem));
+        for operation in document.paths.paths.values_mut().flat_map(operations) {
+            let responses = &mut operation.responses.responses;
+            for (status, response) in responses.iter_mut() {
+                if let RefOr::T(response) = response
+                    && status.starts_with(['4', '5'])
+                    && response.content.is_empty()
+                {
+                    *response = with_problem(response);
+                }
+            }
+            responses.insert("default".to_owned(), RefOr::Ref(Ref::from_response_name(PROBLEM)));
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}
+
+fn with_problem(response: &Response) -> Response {
+    content(ResponseBuilder::new().description(response.description.clone())).build()
+}
+
+fn content(response: ResponseBuilder) -> ResponseBuilder {
+    let schema = Ref::from_schema_name(PROBLEM);
+    response.content(PROBLEM_JSON, ContentBuilder::new().schema(Some(schema)).build())
+}

@@ -1,0 +1,5 @@
+//! Revenue queries.
+
+pub mod api;
+pub mod legacy;
+pub mod v1;

@@ -1,0 +1,284 @@
+//! The import function: files put into the bucket, and what earlier runs left to do.
+
+use std::borrow::Cow;
+
+use aws_lambda_events::{
+    s3::{S3Event, S3EventRecord},
+    sqs::{SqsEvent, SqsMessage},
+};
+use futures_util::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::{Diagnostic, LambdaEvent};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use shared::{
+    platform::{
+        aws::Connection,
+        batch::{self, Failure},
+        clock::Clock,
+        config::{ConfigError, ImportDeadLetters, ImportQueue, ImportsBucket, SalesTable},
+        ids::Random,
+        telemetry::{self, Invocation, Metrics, TraceContext, Unit},
+    },
+    sales::{
+        files::{FilesError, IMPORTS, ImportFiles},
+        import::{Import, ImportId, ObjectVersion, Status},
+        store::{SalesStore, StoreError, Write},
+    },
+};
+
+use super::{
+    importer::{ImportError, Importer, Outcome, ROWS_AT_ONCE, Source},
+    queue::{Action, Task, TaskQueue},
+};
+
+/// What the handler works with.
+#[derive(Debug)]
+pub struct Context {
+    /// Runs imports and takes them back.
+    pub importer: Importer,
+    /// Takes what a run cannot finish.
+    pub queue: TaskQueue,
+    /// Where messages go that cannot be handled now, or ever.
+    pub failed: batch::Queues,
+}
+
+impl Context {
+    /// Builds the context from the environment.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the variable that is missing.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let aws = Connection::from_env()?;
+        let sqs = aws.sqs();
+        let queue = ImportQueue::from_env()?;
+        Ok(Self {
+            importer: Importer {
+                store: SalesStore::new(aws.dynamodb(), SalesTable::from_env()?.as_str().to_owned()),
+                files: ImportFiles::new(aws.s3(), ImportsBucket::from_env()?.as_str().to_owned()),
+                clock: Clock::system(),
+                random: Random::system(),
+                rows_at_once: ROWS_AT_ONCE,
+            },
+            failed: batch::Queues {
+                sqs: sqs.clone(),
+                queue_url: queue.as_str().to_owned(),
+                dead_letter_url: ImportDeadLetters::from_env()?.as_str().to_owned(),
+            },
+            queue: TaskQueue { client: sqs, queue },
+        })
+    }
+}
+
+/// An event that is not handled; Lambda delivers it again.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// Neither an S3 nor an SQS event.
+    #[error("event is neither from S3 nor from SQS")]
+    UnknownEvent(#[from] serde_json::Error),
+    /// A message without an id.
+    #[error(transparent)]
+    Batch(#[from] batch::BatchError),
+    /// The import was interrupted.
+    #[error("import was interrupted")]
+    Import(#[from] ImportError),
+    /// The rest could not be handed over.
+    #[error("import could not be handed over to another run")]
+    Queue(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for HandlerError {
+    fn from(error: StoreError) -> Self {
+        Self::Import(error.into())
+    }
+}
+
+impl From<FilesError> for HandlerError {
+    fn from(error: FilesError) -> Self {
+        Self::Import(error.into())
+    }
+}
+
+impl From<HandlerError> for Diagnostic {
+    fn from(error: HandlerError) -> Self {
+        let error_type = match error {
+            HandlerError::UnknownEvent(_) | HandlerError::Batch(_) => "UnknownEvent",
+            HandlerError::Import(_) => "ImportInterrupted",
+            HandlerError::Queue(_) => "QueueUnavailable",
+        };
+        Self { error_type: error_type.into(), error_message: error.to_string() }
+    }
+}
+
+/// Handles one event from S3 or SQS.
+///
+/// # Errors
+///
+/// [`HandlerError`] for an S3 event that has to be delivered again; a message fails alone.
+pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<Value, HandlerError> {
+    let (event, lambda) = event.into_parts();
+    let deadline = i64::try_from(lambda.deadline)
+        .ok()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
+        .unwrap_or(Timestamp::MAX - SignedDuration::from_hours(24));
+    let (clock, random) = (&context.importer.clock, &context.importer.random);
+    if event.pointer("/Records/0/eventSource").is_some_and(|source| source == "aws:sqs") {
+        let event: SqsEvent = serde_json::from_value(event)?;
+        let handler = |message: SqsMessage| async move { task(context, &message, deadline).boxed().await };
+        let response = batch::consume(&lambda, event, &context.failed, (clock, random), handler).await?;
+        return Ok(serde_json::to_value(response)?);
+    }
+    let trace = TraceContext::resolve(None, None, clock.now(), random.bytes());
+    let invocation = Invocation::begin(Some(&lambda), trace);
+    telemetry::scope(invocation.clone(), async {
+        // What S3 sends to test a new notification has no records.
+        if event.get("Records").is_none() && event.get("Event").is_some() {
+            return Ok(Value::Null);
+        }
+        let event: S3Event = serde_json::from_value(event)?;
+        for record in event.records {
+            object(context, &invocation, record, deadline).boxed().await?;
+        }
+        Ok(Value::Null)
+    })
+    .await
+    .inspect_err(|error: &HandlerError| tracing::error!(error = telemetry::chain(error), "event not handled"))
+}
+
+/// Imports the object that an S3 record announces.
+async fn object(
+    context: &Context,
+    invocation: &Invocation,
+    record: S3EventRecord,
+    deadline: Timestamp,
+) -> Result<(), HandlerError> {
+    let Some((object, put_at)) = object_of(&record) else { return Ok(()) };
+    let importer = &context.importer;
+    let metadata = match importer.files.metadata(&object).await {
+        Ok(metadata) => metadata,
+        // The import itself finds the file gone or replaced, and says so in its report.
+        Err(FilesError::Missing | FilesError::Replaced) => std::collections::HashMap::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let trace = TraceContext::from_metadata(&metadata, importer.clock.now(), importer.random.bytes());
+    let correlation_id = trace.correlation_id.as_str().to_owned();
+    telemetry::scope(invocation.with_trace(trace), async {
+        let id = import_of(importer, &object, put_at, correlation_id).await?;
+        run(context, id, object, deadline).await
+    })
+    .await
+}
+
+fn object_of(record: &S3EventRecord) -> Option<(ObjectVersion, Timestamp)> {
+    let is_put = record.event_name.as_deref().is_some_and(|name| name.contains("ObjectCreated"));
+    let object = &record.s3.object;
+    let encoded = object.key.as_deref()?.replace('+', " ");
+    let key = percent_decode_str(&encoded).decode_utf8().map(Cow::into_owned).ok()?;
+    if !is_put || !key.starts_with(IMPORTS) || key.ends_with('/') {
+        return None;
+    }
+    let put_at = Timestamp::from_millisecond(record.event_time.timestamp_millis()).ok()?;
+    let object = ObjectVersion {
+        key,
+        etag: object.e_tag.clone().unwrap_or_default().trim_matches('"').to_owned(),
+        sequencer: object.sequencer.clone().unwrap_or_else(|| put_at.to_string()),
+        size: object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+    };
+    Some((object, put_at))
+}
+
+/// The import that an object belongs to: the announced one whose first file it is, else one of its
+/// own, which is made here.
+async fn import_of(
+    importer: &Importer,
+    object: &ObjectVersion,
+    put_at: Timestamp,
+    correlation_id: String,
+) -> Result<ImportId, StoreError> {
+    if let Some(id) = ImportFiles::announced_by(&object.key)
+        && let Some(import) = importer.store.import(id).await?
+        && import.object_key == object.key
+        && import.object.as_ref().is_none_or(|known| known == object)
+    {
+        return Ok(id);
+    }
+    let id = ImportId::of_object(object, put_at);
+    let mut import = Import::pending(id, object.key.clone(), false, correlation_id, importer.clock.now());
+    import.object = Some(object.clone());
+    match importer.store.create_import(&import).await? {
+        Write::Done | Write::Conflict => Ok(id),
+    }
+}
+
+/// Runs an import, and hands over what the time does not suffice for.
+async fn run(context: &Context, id: ImportId, object: ObjectVersion, deadline: Timestamp) -> Result<(), HandlerError> {
+    match context.importer.run(id, &Source::Object(object), deadline).await? {
+        Outcome::Ended(import) => count(&import, context.importer.clock.now()),
+        Outcome::Unfinished(_) => hand_over(context, Task { action: Action::Import, import: id }).await?,
+        Outcome::Idle => tracing::info!(import = %id, "nothing to do"),
+    }
+    Ok(())
+}
+
+async fn hand_over(context: &Context, task: Task) -> Result<(), HandlerError> {
+    tracing::info!(import = %task.import, "time is short, another run goes on");
+    context.queue.send(task, 0).await.map_err(|error| HandlerError::Queue(error.into()))
+}
+
+/// Does what a message asks for.
+async fn task(context: &Context, message: &SqsMessage, deadline: Timestamp) -> Result<(), Failure> {
+    let body = message.body.as_deref().unwrap_or_default();
+    let task: Task = serde_json::from_str(body).map_err(|_| Failure::permanent("message is not a task"))?;
+    let done = match task.action {
+        Action::Import => go_on(context, task.import, deadline).await,
+        Action::TakeBack => take_back(context, task, deadline).await,
+    };
+    done.map_err(|error| {
+        tracing::error!(error = telemetry::chain(&error), "task was interrupted");
+        Failure::Transient
+    })
+}
+
+async fn go_on(context: &Context, id: ImportId, deadline: Timestamp) -> Result<(), HandlerError> {
+    let import = context.importer.store.import(id).await?;
+    match import.and_then(|import| import.object) {
+        Some(object) => run(context, id, object, deadline).await,
+        None => Ok(()),
+    }
+}
+
+async fn take_back(context: &Context, task: Task, deadline: Timestamp) -> Result<(), HandlerError> {
+    match context.importer.take_back(task.import, deadline).await? {
+        Outcome::Unfinished(_) => hand_over(context, task).await,
+        Outcome::Ended(_) | Outcome::Idle => Ok(()),
+    }
+}
+
+/// Logs how an import ended, and counts it.
+pub fn count(import: &Import, at: Timestamp) {
+    let counts = import.counts;
+    let failure = import.failure.as_ref().map(|failure| failure.code.as_str());
+    tracing::info!(
+        import = %import.id,
+        status = ?import.status,
+        failure,
+        dry_run = import.dry_run,
+        imported = counts.imported,
+        duplicate = counts.duplicate,
+        rejected = counts.rejected,
+        "import ended"
+    );
+    let mut metrics = Metrics::from_env();
+    metrics.count("ImportCompleted", u32::from(import.status != Status::Failed));
+    metrics.count("ImportFailed", u32::from(import.status == Status::Failed));
+    for (name, rows) in [
+        ("RowsImported", counts.imported),
+        ("RowsDuplicate", counts.duplicate),
+        ("RowsRejected", counts.rejected),
+    ] {
+        #[expect(clippy::cast_precision_loss, reason = "a metric, and files have fewer than 2^52 rows")]
+        metrics.put(name, Unit::Count, rows as f64);
+    }
+    metrics.flush(at);
+}

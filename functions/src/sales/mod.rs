@@ -1,0 +1,10 @@
+//! Sales: import of export files, and the rows stored.
+
+pub mod announce;
+pub mod api;
+pub mod import;
+pub mod import_sales;
+pub mod importer;
+pub mod imports;
+pub mod queue;
+pub mod rows;

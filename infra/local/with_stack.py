@@ -1,0 +1,62 @@
+"""Runs a command with a private stack: started on a free port, deployed to, and stopped whatever happens.
+
+Usage: with_stack.py COMMAND...
+
+The command finds the stack in its environment: MILLRACE_ENDPOINT, MILLRACE_API_URL, MILLRACE_ADMIN_TOKEN,
+MILLRACE_ANALYST_TOKEN, MILLRACE_CUSTOMER_TOKEN, MILLRACE_BUCKET, MILLRACE_TABLE, MILLRACE_QUEUE_URL,
+MILLRACE_DEAD_LETTERS_URL and MILLRACE_FAILURES_URL, besides the AWS_ variables that lead an SDK there.
+"""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+
+from console import Failure, run, say
+from deploy import deploy
+from paths import ROOT
+from signin import GROUPS, sign_in
+from stack import Stack, free_port
+
+
+@contextlib.contextmanager
+def private_stack():
+    """Gives the environment of a stack that is gone afterwards; its log stays when something failed."""
+    stack = Stack(free_port())
+    try:
+        stack.start()
+        outputs = deploy(stack.cloud)
+        tokens = {f"MILLRACE_{role.upper()}_TOKEN": sign_in(stack.cloud, role) for role in GROUPS}
+        yield (
+            stack.cloud.environment()
+            | tokens
+            | {
+                "MILLRACE_ENDPOINT": stack.cloud.endpoint,
+                "MILLRACE_API_URL": outputs["ApiUrl"],
+                "MILLRACE_BUCKET": outputs["BucketName"],
+                "MILLRACE_TABLE": outputs["TableName"],
+                "MILLRACE_QUEUE_URL": outputs["SalesImportQueueUrl"],
+                "MILLRACE_DEAD_LETTERS_URL": outputs["SalesImportDeadLettersUrl"],
+                "MILLRACE_FAILURES_URL": outputs["SalesImportFailuresUrl"],
+            }
+        )
+    except BaseException:
+        stack.stop()
+        say(f"▸ the private stack's log: {stack.log.relative_to(ROOT)}")
+        raise
+    stack.stop()
+    shutil.rmtree(stack.home, ignore_errors=True)
+
+
+def main():
+    """The command."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with private_stack() as environment:
+        status = subprocess.run(sys.argv[1:], env=environment).returncode
+        if status:
+            raise Failure(f"{sys.argv[1]} ended with status {status}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,360 @@
+//! Batches from SQS, each message on its own: one that fails does not take the others with it.
+//!
+//! A handler says how a message failed. A permanent failure goes to the dead-letter queue at once,
+//! with its reason, and is done. A transient one is reported back, so SQS delivers it again, after a
+//! pause that grows and is spread at random; five deliveries later SQS itself moves it to the
+//! dead-letter queue. A panic counts as transient.
+//!
+//! Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_sdk_sqs::types::MessageAttributeValue;
+use futures_util::FutureExt as _;
+
+use crate::platform::clock::Clock;
+use crate::platform::ids::Random;
+use crate::platform::telemetry::{self, Invocation, TraceContext};
+
+/// How a message failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Trying again cannot help. The reason is kept with the message and logged, so it must hold
+    /// nothing secret or personal.
+    Permanent {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Trying again later may help.
+    Transient,
+}
+
+impl Failure {
+    /// A permanent failure.
+    pub fn permanent(reason: impl Into<String>) -> Self {
+        Self::Permanent {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// A batch that cannot be answered message by message; the invocation fails and all come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// A message has no id to report.
+    #[error("queue message has no id")]
+    MissingMessageId,
+}
+
+/// The pause before delivery `deliveries + 1`, at most: `min(5 · 2ⁿ, 900)` seconds, `n` being the
+/// deliveries before the latest.
+#[must_use]
+pub fn backoff_ceiling(deliveries: u32) -> u32 {
+    let doubled = 5_u32.checked_mul(1 << deliveries.saturating_sub(1).min(20));
+    doubled.unwrap_or(900).min(900)
+}
+
+/// What can be done with a message that failed.
+pub trait FailedMessages: Sync {
+    /// Puts the message into the dead-letter queue with its reason; whether it got there.
+    fn bury(&self, message: &SqsMessage, reason: &str) -> impl Future<Output = bool> + Send;
+
+    /// Hides the message for `seconds`, if that is possible; it comes back sooner otherwise.
+    fn hide(&self, message: &SqsMessage, seconds: u32) -> impl Future<Output = ()> + Send;
+}
+
+/// The queue a batch came from and its dead-letter queue.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    /// The client for both.
+    pub sqs: aws_sdk_sqs::Client,
+    /// URL of the queue.
+    pub queue_url: String,
+    /// URL of its dead-letter queue.
+    pub dead_letter_url: String,
+}
+
+/// Attributes that a message may have.
+const MAX_ATTRIBUTES: usize = 10;
+/// Characters of a reason that are kept.
+const MAX_REASON: usize = 1024;
+
+impl FailedMessages for Queues {
+    async fn bury(&self, message: &SqsMessage, reason: &str) -> bool {
+        let sent = self
+            .sqs
+            .send_message()
+            .queue_url(&self.dead_letter_url)
+            .message_body(message.body.as_deref().unwrap_or_default())
+            .set_message_attributes(Some(burial_attributes(message, reason)))
+            .send()
+            .await;
+        if let Err(error) = &sent {
+            let error = telemetry::chain(error);
+            tracing::error!(error, "message could not be moved to the dead-letter queue");
+        }
+        sent.is_ok()
+    }
+
+    async fn hide(&self, message: &SqsMessage, seconds: u32) {
+        let changed = self
+            .sqs
+            .change_message_visibility()
+            .queue_url(&self.queue_url)
+            .set_receipt_handle(message.receipt_handle.clone())
+            .visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX))
+            .send()
+            .await;
+        if let Err(error) = changed {
+            let error = telemetry::chain(&error);
+            tracing::warn!(error, "message comes back without its pause");
+        }
+    }
+}
+
+fn burial_attributes(message: &SqsMessage, reason: &str) -> HashMap<String, MessageAttributeValue> {
+    let reason: String = reason.chars().take(MAX_REASON).collect();
+    let own = [
+        ("failure-reason", Some(reason)),
+        ("source-message-id", message.message_id.clone()),
+    ];
+    let mut kept: Vec<(&str, Option<String>)> = message
+        .message_attributes
+        .iter()
+        .map(|(name, attribute)| (name.as_str(), attribute.string_value.clone()))
+        .filter(|(name, _)| own.iter().all(|(ours, _)| ours != name))
+        .collect();
+    kept.sort();
+    kept.truncate(MAX_ATTRIBUTES - own.len());
+    kept.into_iter()
+        .chain(own)
+        .filter_map(|(name, value)| {
+            let value = value.filter(|value| !value.is_empty())?;
+            let attribute = MessageAttributeValue::builder()
+                .data_type("String")
+                .string_value(value)
+                .build()
+                .ok()?;
+            Some((name.to_owned(), attribute))
+        })
+        .collect()
+}
+
+/// Gives each message to `handler`, one after the other, and says which ones SQS must deliver again.
+/// Every message runs under the correlation id it carries.
+///
+/// # Errors
+/// [`BatchError`] when a message cannot be reported; nothing has been handled then.
+pub async fn consume<Q, H, F>(
+    context: &lambda_runtime::Context,
+    event: SqsEvent,
+    failed: &Q,
+    (clock, random): (&Clock, &Random),
+    handler: H,
+) -> Result<SqsBatchResponse, BatchError>
+where
+    Q: FailedMessages,
+    H: Fn(SqsMessage) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    if event.records.iter().any(|m| m.message_id.is_none()) {
+        return Err(BatchError::MissingMessageId);
+    }
+    let mut response = SqsBatchResponse::default();
+    let mut invocation: Option<Invocation> = None;
+    for message in event.records {
+        let trace =
+            TraceContext::from_message(&message.message_attributes, clock.now(), random.bytes());
+        let scope = match &invocation {
+            Some(first) => first.with_trace(trace),
+            None => Invocation::begin(Some(context), trace),
+        };
+        invocation.get_or_insert_with(|| scope.clone());
+        let id = message.message_id.clone().unwrap_or_default();
+        let done = telemetry::scope(scope, settle(message, failed, random, &handler)).await;
+        if !done {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            response.batch_item_failures.push(failure);
+        }
+    }
+    Ok(response)
+}
+
+async fn settle<Q, H, F>(message: SqsMessage, failed: &Q, random: &Random, handler: &H) -> bool
+where
+    Q: FailedMessages,
+    H: Fn(SqsMessage) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let work = AssertUnwindSafe(async { handler(message.clone()).await });
+    match work.catch_unwind().await.unwrap_or(Err(Failure::Transient)) {
+        Ok(()) => true,
+        Err(Failure::Permanent { reason }) => {
+            tracing::error!(reason, "message failed for good");
+            failed.bury(&message, &reason).await
+        }
+        Err(Failure::Transient) => {
+            let deliveries = deliveries(&message);
+            let seconds = random.up_to(backoff_ceiling(deliveries));
+            tracing::warn!(deliveries, seconds, "message failed and comes again");
+            failed.hide(&message, seconds).await;
+            false
+        }
+    }
+}
+
+fn deliveries(message: &SqsMessage) -> u32 {
+    message
+        .attributes
+        .get("ApproximateReceiveCount")
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Fake {
+        burial_fails: bool,
+        buried: Mutex<Vec<(String, String)>>,
+        hidden: Mutex<Vec<(String, u32)>>,
+    }
+
+    impl FailedMessages for Fake {
+        async fn bury(&self, message: &SqsMessage, reason: &str) -> bool {
+            let id = message.message_id.clone().unwrap();
+            self.buried.lock().unwrap().push((id, reason.to_owned()));
+            !self.burial_fails
+        }
+
+        async fn hide(&self, message: &SqsMessage, seconds: u32) {
+            let id = message.message_id.clone().unwrap();
+            self.hidden.lock().unwrap().push((id, seconds));
+        }
+    }
+
+    fn event(bodies: &[&str]) -> SqsEvent {
+        let records: Vec<_> = bodies
+            .iter()
+            .map(|body| {
+                json!({
+                    "messageId": format!("id-{body}"), "receiptHandle": "r", "body": body,
+                    "attributes": {"ApproximateReceiveCount": "3"},
+                    "messageAttributes": {"correlation-id": {
+                        "stringValue": format!("c-{body}"), "dataType": "String"}},
+                })
+            })
+            .collect();
+        serde_json::from_value(json!({ "Records": records })).unwrap()
+    }
+
+    async fn handle(message: SqsMessage) -> Result<(), Failure> {
+        let correlation = telemetry::current().unwrap().trace.correlation_id.clone();
+        let body = message.body.unwrap();
+        assert_eq!(correlation.as_str(), format!("c-{body}"));
+        match body.as_str() {
+            "bad" => Err(Failure::permanent("not an import")),
+            "later" => Err(Failure::Transient),
+            "panic" => panic!("bug"),
+            _ => Ok(()),
+        }
+    }
+
+    async fn run(fake: &Fake, event: SqsEvent) -> Result<SqsBatchResponse, BatchError> {
+        let sources = (&Clock::fixed(Timestamp::UNIX_EPOCH), &Random::seeded(1));
+        consume(
+            &lambda_runtime::Context::default(),
+            event,
+            fake,
+            sources,
+            handle,
+        )
+        .await
+    }
+
+    #[tokio::test]
+    async fn each_message_succeeds_or_fails_on_its_own() {
+        let fake = Fake::default();
+        let event = event(&["a", "bad", "later", "panic", "b"]);
+        let response = run(&fake, event).await.unwrap();
+        insta::assert_json_snapshot!(response, @r#"
+        {
+          "batchItemFailures": [
+            {
+              "itemIdentifier": "id-later"
+            },
+            {
+              "itemIdentifier": "id-panic"
+            }
+          ]
+        }
+        "#);
+        let buried = fake.buried.into_inner().unwrap();
+        assert_eq!(buried, [("id-bad".to_owned(), "not an import".to_owned())]);
+        let hidden = fake.hidden.into_inner().unwrap();
+        assert!(hidden.iter().all(|(_, seconds)| *seconds <= 20) && hidden.len() == 2);
+    }
+
+    #[tokio::test]
+    async fn a_batch_without_failures_answers_an_empty_list() {
+        let response = run(&Fake::default(), event(&["a"])).await.unwrap();
+        insta::assert_json_snapshot!(response, @r#"
+        {
+          "batchItemFailures": []
+        }
+        "#);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_cannot_be_buried_stays_in_the_queue() {
+        let fake = Fake {
+            burial_fails: true,
+            ..Fake::default()
+        };
+        let response = run(&fake, event(&["bad"])).await.unwrap();
+        assert_eq!(response.batch_item_failures[0].item_identifier, "id-bad");
+    }
+
+    #[tokio::test]
+    async fn a_message_without_an_id_fails_the_batch_before_any_work() {
+        let mut event = event(&["a", "b"]);
+        event.records[1].message_id = None;
+        let result = run(&Fake::default(), event).await;
+        assert_eq!(result, Err(BatchError::MissingMessageId));
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_a_quarter_of_an_hour() {
+        let ceilings: Vec<u32> = (0..=10).map(backoff_ceiling).collect();
+        assert_eq!(ceilings, [5, 5, 10, 20, 40, 80, 160, 320, 640, 900, 900]);
+        assert_eq!(backoff_ceiling(u32::MAX), 900);
+    }
+
+    #[test]
+    fn a_buried_message_keeps_its_attributes_within_the_limit() {
+        let mut message = event(&["bad"]).records.remove(0);
+        for number in 0..12 {
+            let attribute = message.message_attributes["correlation-id"].clone();
+            message
+                .message_attributes
+                .insert(format!("x{number:02}"), attribute);
+        }
+        let attributes = burial_attributes(&message, &"é".repeat(2000));
+        assert_eq!(attributes.len(), MAX_ATTRIBUTES);
+        let value = |name: &str| attributes[name].string_value().unwrap();
+        assert_eq!(value("correlation-id"), "c-bad");
+        assert_eq!(value("source-message-id"), "id-bad");
+        assert_eq!(value("failure-reason").chars().count(), MAX_REASON);
+    }
+}

@@ -1,0 +1,17 @@
+//! HTTP as every function speaks it: what surrounds a router, and the parts handlers are made of.
+//!
+//! [`run`] serves a router under Lambda; [`App`] is the same without Lambda, for tests.
+
+mod app;
+mod body;
+mod etag;
+mod fields;
+mod list;
+mod query;
+
+pub use app::{App, run};
+pub use body::Json;
+pub use etag::{Precondition, Version, not_modified};
+pub use fields::Fields;
+pub use list::{List, list_response};
+pub use query::Query;

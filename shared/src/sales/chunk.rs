@@ -1,0 +1,361 @@
+//! A chunk: rows of one day in one [frame](crate::frame), every cell as it came.
+//!
+//! Besides the export's columns a chunk has `import`, the import that each row came with, and
+//! `ordinal`, how many equal rows stood before it in its file. The row's identity is not stored: it
+//! follows from its cells.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use rust_decimal::Decimal;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{
+    day::{Overflow, Part},
+    file::ParsedRow,
+    identity::RowIdentity,
+    import::ImportId,
+    model::{Amount, Column},
+    store::StoreError,
+};
+use crate::frame::{self, Frame, FrameError, Limits, TextColumn};
+
+/// Rows of a chunk that is full: some 70 KB, so that a page of rows is cheap to read.
+pub const FULL: usize = 8_192;
+
+/// Most bytes of a frame: a table item holds 400 KB with its keys.
+const MOST_BYTES: usize = 380 * 1024;
+
+const IMPORT: &str = "import";
+const ORDINAL: &str = "ordinal";
+
+/// The name of a column in a frame.
+const fn name(column: Column) -> &'static str {
+    match column {
+        Column::SaleDate => "date",
+        Column::ClientId => "client",
+        Column::SaleId => "sale",
+        Column::ItemName => "item",
+        Column::BatchNumber => "batch",
+        Column::SalesNotes => "sales_notes",
+        Column::Location => "location",
+        Column::Notes => "notes",
+        Column::Color => "color",
+        Column::Size => "size",
+        Column::ItemPrice => "price",
+        Column::Quantity => "quantity",
+        Column::Subtotal => "subtotal",
+        Column::DiscountPercent => "discount_percent",
+        Column::DiscountAmount => "discount",
+        Column::Tax => "tax",
+        Column::ItemTotal => "total",
+        Column::TotalPaid => "paid",
+        Column::PaymentMethod => "payment",
+    }
+}
+
+/// A Sale ID as a fixed-size value, by which orders are told apart.
+#[must_use]
+pub fn sale_digest(sale_id: &str) -> u128 {
+    xxh3_128(sale_id.as_bytes())
+}
+
+/// A total paid as the exact decimal that totals are summed in.
+#[must_use]
+pub fn decimal(amount: Amount) -> Decimal {
+    Decimal::new(amount.units(), Amount::DECIMALS).normalize()
+}
+
+/// Rows of one day in memory, in the order of their file.
+#[derive(Debug, Default)]
+pub struct DayRows {
+    cells: [TextColumn; Column::COUNT],
+    identities: Vec<RowIdentity>,
+    sales: Vec<u128>,
+    totals: Vec<Amount>,
+}
+
+impl DayRows {
+    /// Appends a row.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`] when the day's text no longer fits 4 GiB.
+    pub fn push(&mut self, row: &ParsedRow<'_>, sale: u128) -> Result<(), FrameError> {
+        for (column, cell) in self.cells.iter_mut().zip(row.cells) {
+            column.push(cell)?;
+        }
+        self.identities.push(row.identity());
+        self.sales.push(sale);
+        self.totals.push(row.total_paid);
+        Ok(())
+    }
+
+    /// Each row's identity.
+    #[must_use]
+    pub fn identities(&self) -> &[RowIdentity] {
+        &self.identities
+    }
+
+    /// The digest of each row's Sale ID.
+    #[must_use]
+    pub fn sales(&self) -> &[u128] {
+        &self.sales
+    }
+}
+
+/// A chunk ready to be stored, and what it holds of which import.
+#[derive(Debug)]
+pub struct Chunk {
+    /// Its bytes.
+    pub frame: Vec<u8>,
+    /// Its line of the manifest.
+    pub parts: BTreeMap<ImportId, Part>,
+}
+
+/// Collects rows of one day into chunks.
+#[derive(Debug, Default)]
+pub struct ChunkBuilder {
+    cells: [TextColumn; Column::COUNT],
+    imports: TextColumn,
+    ordinals: Vec<i64>,
+    totals: Vec<(ImportId, Amount)>,
+    done: Vec<Chunk>,
+}
+
+impl ChunkBuilder {
+    /// Appends a row out of `rows`.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError`] when the chunk that became full cannot be encoded.
+    pub fn push(
+        &mut self,
+        rows: &DayRows,
+        index: usize,
+        ordinal: u32,
+        import: ImportId,
+    ) -> Result<(), ChunkError> {
+        let total = rows.totals[index];
+        self.append(|column| cell(&rows.cells[column], index), ordinal.into(), import, total)
+    }
+
+    /// Appends every row of a stored chunk that `keep` wants.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError`] when the chunk cannot be decoded, or the one that became full not encoded.
+    pub fn push_chunk(
+        &mut self,
+        frame: &[u8],
+        keep: impl Fn(ImportId) -> bool,
+    ) -> Result<(), ChunkError> {
+        for row in StoredRows::decode(frame)?.iter() {
+            if keep(row.import) {
+                let total = paid(row.cells[Column::TotalPaid as usize])?;
+                self.append(|column| row.cells[column], row.ordinal, row.import, total)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append<'a>(
+        &mut self,
+        cell: impl Fn(usize) -> &'a str,
+        ordinal: i64,
+        import: ImportId,
+        total: Amount,
+    ) -> Result<(), ChunkError> {
+        for (index, column) in self.cells.iter_mut().enumerate() {
+            column.push(cell(index))?;
+        }
+        self.imports.push(&import.to_string())?;
+        self.ordinals.push(ordinal);
+        self.totals.push((import, total));
+        if self.totals.len() == FULL {
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), ChunkError> {
+        let rows = Self {
+            done: std::mem::take(&mut self.done),
+            ..std::mem::take(self)
+        };
+        self.done = rows.encode()?;
+        Ok(())
+    }
+
+    fn encode(mut self) -> Result<Vec<Chunk>, ChunkError> {
+        let mut done = std::mem::take(&mut self.done);
+        let rows = self.totals.len();
+        let bytes = self.frame()?.encode()?;
+        if bytes.len() > MOST_BYTES && rows > 1 {
+            for range in [0..rows / 2, rows / 2..rows] {
+                let mut half = Self::default();
+                for row in range {
+                    let (import, total) = self.totals[row];
+                    half.append(|column| cell(&self.cells[column], row), self.ordinals[row], import, total)?;
+                }
+                done.extend(half.encode()?);
+            }
+            return Ok(done);
+        }
+        if bytes.len() > MOST_BYTES {
+            return Err(ChunkError::RowTooLarge);
+        }
+        let mut parts: BTreeMap<ImportId, Part> = BTreeMap::new();
+        for (import, total) in self.totals {
+            let row = Part { rows: 1, revenue: decimal(total) };
+            parts.entry(import).or_default().add(&row)?;
+        }
+        done.push(Chunk { frame: bytes, parts });
+        Ok(done)
+    }
+
+    fn frame(&self) -> Result<Frame, FrameError> {
+        let mut frame = Frame::new(self.totals.len());
+        for column in Column::ALL {
+            let cells = self.cells[column as usize].clone();
+            frame.push(name(column), frame::Column::Text(cells))?;
+        }
+        frame.push(IMPORT, frame::Column::Text(self.imports.clone()))?;
+        frame.push(ORDINAL, frame::Column::Int(self.ordinals.clone()))?;
+        Ok(frame)
+    }
+
+    /// The chunks of all rows appended.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError`] when the last one cannot be encoded.
+    pub fn finish(mut self) -> Result<Vec<Chunk>, ChunkError> {
+        if self.totals.is_empty() {
+            return Ok(self.done);
+        }
+        self.close()?;
+        Ok(self.done)
+    }
+}
+
+/// A chunk that cannot be made, or bytes that are none.
+#[derive(Debug, thiserror::Error)]
+pub enum ChunkError {
+    /// The bytes are no frame, or the rows do not fit one.
+    #[error("chunk is not a valid frame")]
+    Frame(#[from] FrameError),
+    /// A cell that only a valid row can have is not valid.
+    #[error("chunk has an invalid {0}")]
+    Cell(&'static str),
+    /// A single row that does not fit an item.
+    #[error("a row is too large to be stored")]
+    RowTooLarge,
+    /// A sum left the range of an exact decimal.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+}
+
+impl ChunkError {
+    /// The same error, with the chunk's name.
+    #[must_use]
+    pub fn of(self, name: &str) -> StoreError {
+        StoreError::Chunk { name: name.to_owned(), source: self }
+    }
+}
+
+fn cell(column: &TextColumn, row: usize) -> &str {
+    column.get(row).unwrap_or_default()
+}
+
+fn paid(cell: &str) -> Result<Amount, ChunkError> {
+    Amount::parse(cell.trim()).map_err(|_| ChunkError::Cell("total paid"))
+}
+
+/// What tells a stored row apart from others, without the rest of it.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredIdentity {
+    /// The row's identity.
+    pub identity: RowIdentity,
+    /// How many equal rows stood before it in its file.
+    pub ordinal: u32,
+    /// The digest of its Sale ID.
+    pub sale: u128,
+    /// The import it came with.
+    pub import: ImportId,
+}
+
+/// Hands the identity of every row of a chunk of `date` to `visit`; other columns stay packed.
+///
+/// # Errors
+///
+/// [`ChunkError`] when the bytes are no chunk.
+pub fn visit_identities(
+    frame: &[u8],
+    date: Date,
+    mut visit: impl FnMut(StoredIdentity),
+) -> Result<(), ChunkError> {
+    let (sale, item, total) = (name(Column::SaleId), name(Column::ItemName), name(Column::TotalPaid));
+    let frame = Frame::decode_columns(frame, &[sale, item, total, IMPORT, ORDINAL], &Limits::default())?;
+    let (sales, items) = (frame.texts(sale)?, frame.texts(item)?);
+    let (totals, imports) = (frame.texts(total)?, frame.texts(IMPORT)?);
+    for (row, &ordinal) in frame.ints(ORDINAL)?.iter().enumerate() {
+        let sale_id = cell(sales, row).trim();
+        let total = paid(cell(totals, row))?;
+        visit(StoredIdentity {
+            identity: RowIdentity::of(sale_id, date, cell(items, row).trim(), total),
+            ordinal: u32::try_from(ordinal).map_err(|_| ChunkError::Cell(ORDINAL))?,
+            sale: sale_digest(sale_id),
+            import: cell(imports, row).parse().map_err(|_| ChunkError::Cell(IMPORT))?,
+        });
+    }
+    Ok(())
+}
+
+/// The rows of a chunk, decoded.
+#[derive(Debug)]
+pub struct StoredRows {
+    cells: Vec<TextColumn>,
+    imports: Vec<ImportId>,
+    ordinals: Vec<i64>,
+}
+
+/// One row of a chunk.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredRow<'a> {
+    /// Its cells as they came, in the order of [`Column::ALL`].
+    pub cells: [&'a str; Column::COUNT],
+    /// The import it came with.
+    pub import: ImportId,
+    /// How many equal rows stood before it in its file.
+    pub ordinal: i64,
+}
+
+impl StoredRows {
+    /// Decodes a chunk.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError`] when the bytes are no chunk.
+    pub fn decode(frame: &[u8]) -> Result<Self, ChunkError> {
+        let frame = Frame::decode(frame, &Limits::default())?;
+        let cells = Column::ALL.into_iter().map(|column| frame.texts(name(column)).cloned());
+        let imports = frame.texts(IMPORT)?.iter();
+        Ok(Self {
+            cells: cells.collect::<Result<_, _>>()?,
+            imports: imports
+                .map(|import| import.parse().map_err(|_| ChunkError::Cell(IMPORT)))
+                .collect::<Result<_, _>>()?,
+            ordinals: frame.ints(ORDINAL)?.to_vec(),
+        })
+    }
+
+    /// The rows, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = StoredRow<'_>> {
+        (0..self.ordinals.len()).map(|row| StoredRow {
+            cells: std::array::from_fn(|column| cell(&self.cells[column], row)),
+            import: self.imports[row],
+            ordinal: self.ordinals[row],
+        })
+    }
+}

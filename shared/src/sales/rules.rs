@@ -1,0 +1,269 @@
+//! Decisions about sales as pure functions.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::civil::Date;
+use rust_decimal::Decimal;
+
+use super::{
+    day::{Day, Manifest},
+    identity::{Ordinals, RowIdentity},
+    import::ImportId,
+};
+
+/// Most distinct days that one file may touch: more than fifty years.
+pub const MOST_DAYS: usize = 20_000;
+
+/// Most rows of one day in one file: what one run stores of a single day well within its time.
+pub const MOST_ROWS_A_DAY: u64 = 4_000_000;
+
+/// A day's chunks are merged when there would be more of them than this.
+const CHUNKS_BEFORE_MERGE: usize = 8;
+
+/// Where in its file the valid rows of one day stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Extent {
+    /// How many there are.
+    pub rows: u64,
+    /// Byte at which the first of them begins.
+    pub from: u64,
+    /// Byte after the last of them.
+    pub to: u64,
+}
+
+impl Extent {
+    /// Takes in a row that lies at `from..to`.
+    pub fn include(&mut self, from: u64, to: u64) {
+        self.rows += 1;
+        self.from = self.from.min(from);
+        self.to = self.to.max(to);
+    }
+}
+
+/// One reading of a stretch of the file, and the rows to take from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// First day taken.
+    pub first: Date,
+    /// Last day taken.
+    pub last: Date,
+    /// Byte at which to begin: the start of a row.
+    pub from: u64,
+    /// Byte before which every row wanted has ended.
+    pub to: u64,
+    /// Valid rows of those days.
+    pub rows: u64,
+    /// Into how many parts a day too large for memory is cut; 1 for whole days.
+    pub parts: u64,
+}
+
+impl Pass {
+    /// Which part of its day a row belongs to: rows of one Sale ID always share a part, so equal
+    /// rows are counted, and orders distinguished, within one.
+    #[must_use]
+    pub fn part_of(parts: u64, sale: u128) -> u64 {
+        u64::try_from(sale % u128::from(parts.max(1))).unwrap_or(0)
+    }
+}
+
+/// Cuts a file's days into passes of at most `budget` rows held at once, in the order of the days,
+/// from `next` on.
+///
+/// The days of a file that is sorted by date lie in a row, so the passes together read it once
+/// more; those of an unsorted file overlap and are read again, never held.
+#[must_use]
+pub fn passes(days: &BTreeMap<Date, Extent>, next: Option<Date>, budget: u64) -> Vec<Pass> {
+    let budget = budget.max(1);
+    let mut passes: Vec<Pass> = Vec::new();
+    for (&date, extent) in days.range(next.unwrap_or(Date::MIN)..) {
+        if let Some(open) = passes.last_mut()
+            && open.parts == 1
+            && open.rows + extent.rows <= budget
+        {
+            open.last = date;
+            open.from = open.from.min(extent.from);
+            open.to = open.to.max(extent.to);
+            open.rows += extent.rows;
+        } else {
+            passes.push(Pass {
+                first: date,
+                last: date,
+                from: extent.from,
+                to: extent.to,
+                rows: extent.rows,
+                parts: extent.rows.div_ceil(budget).max(1),
+            });
+        }
+    }
+    passes
+}
+
+/// Which of a file's rows of one day are new: their indexes, each with its ordinal.
+///
+/// `rows` are all rows of that day (or of one part of it) in the order of the file; `stored` are
+/// the identities that count there already.
+#[must_use]
+pub fn admit<S: std::hash::BuildHasher>(
+    rows: &[RowIdentity],
+    stored: &HashSet<(RowIdentity, u32), S>,
+) -> Vec<(usize, u32)> {
+    let mut ordinals = Ordinals::default();
+    rows.iter()
+        .enumerate()
+        .filter_map(|(index, identity)| {
+            let ordinal = ordinals.next(*identity);
+            (!stored.contains(&(*identity, ordinal))).then_some((index, ordinal))
+        })
+        .collect()
+}
+
+/// The chunks of a day that a commit of `new` chunks should merge into larger ones: the small ones,
+/// once the day would be made of many.
+#[must_use]
+pub fn chunks_to_merge(listed: &Manifest, new: usize, full: u64) -> Vec<String> {
+    let small: Vec<String> = listed
+        .iter()
+        .filter(|(_, parts)| parts.values().map(|part| part.rows).sum::<u64>() * 2 < full)
+        .map(|(name, _)| name.clone())
+        .collect();
+    if small.len() + new > CHUNKS_BEFORE_MERGE && small.len() > 1 {
+        small
+    } else {
+        Vec::new()
+    }
+}
+
+/// What an undo of one import does to a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo {
+    /// Chunks that hold nothing else: they leave the manifest.
+    pub drop: Vec<String>,
+    /// Chunks that hold other imports' rows as well: each is written anew without this import's.
+    pub rewrite: Vec<String>,
+}
+
+/// How to take `import` out of `day`; nothing where it has no row there.
+#[must_use]
+pub fn undo(day: &Day, import: ImportId) -> Option<Undo> {
+    let (mut drop, mut rewrite) = (Vec::new(), Vec::new());
+    for (name, parts) in &day.chunks {
+        if parts.contains_key(&import) {
+            if parts.len() == 1 { &mut drop } else { &mut rewrite }.push(name.clone());
+        }
+    }
+    (!drop.is_empty() || !rewrite.is_empty()).then_some(Undo { drop, rewrite })
+}
+
+/// `total ÷ count` to two places, half-up (away from zero at the midpoint); zero for none.
+#[must_use]
+pub fn average(total: Decimal, count: u64) -> Decimal {
+    total
+        .checked_div(Decimal::from(count))
+        .unwrap_or_default()
+        .round_dp_with_strategy(2, rust_decimal::RoundingStrategy::MidpointAwayFromZero)
+        .normalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sales::day::Part;
+
+    fn import(n: u128) -> ImportId {
+        ImportId::new(uuid::Uuid::from_u128(n))
+    }
+
+    fn identity(n: u128) -> RowIdentity {
+        RowIdentity::from_bytes(n.to_be_bytes())
+    }
+
+    #[test]
+    fn average_rounds_half_away_from_zero_and_is_zero_without_rows() {
+        let decimal = |text| Decimal::from_str(text).unwrap();
+        assert_eq!(average(decimal("0.01"), 2), decimal("0.01"));
+        assert_eq!(average(decimal("-0.01"), 2), decimal("-0.01"));
+        assert_eq!(average(decimal("5069.044"), 92), decimal("55.1"));
+        assert_eq!(average(decimal("1"), 0), Decimal::ZERO);
+    }
+
+    #[test]
+    fn small_chunks_are_merged_only_when_they_are_many() {
+        let small = |n: u64| {
+            (0..n)
+                .map(|i| {
+                    let part = Part { rows: 10, revenue: Decimal::ONE };
+                    (format!("c{i}"), BTreeMap::from([(import(u128::from(i)), part)]))
+                })
+                .collect::<Manifest>()
+        };
+        assert!(chunks_to_merge(&small(7), 1, 1000).is_empty());
+        assert_eq!(chunks_to_merge(&small(8), 1, 1000).len(), 8);
+        assert!(chunks_to_merge(&small(8), 1, 10).is_empty(), "full ones stay");
+    }
+
+    #[test]
+    fn undo_drops_chunks_of_its_own_and_rewrites_shared_ones() {
+        let mut day = Day::empty(date(2025, 3, 1));
+        day.chunks.insert("own".into(), BTreeMap::from([(import(1), Part::default())]));
+        day.chunks.insert(
+            "shared".into(),
+            BTreeMap::from([(import(1), Part::default()), (import(2), Part::default())]),
+        );
+        assert_eq!(
+            undo(&day, import(1)),
+            Some(Undo { drop: vec!["own".into()], rewrite: vec!["shared".into()] })
+        );
+        assert_eq!(undo(&day, import(3)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn passes_cover_every_day_once_in_order_within_the_budget(
+            rows in prop::collection::vec(1_u64..5_000, 0..60), budget in 1_u64..8_000, skip in 0_usize..60,
+        ) {
+            let days: BTreeMap<Date, Extent> = rows.iter().enumerate().map(|(n, &rows)| {
+                let day = date(2025, 1, 1).checked_add(jiff::Span::new().days(i64::try_from(n).unwrap())).unwrap();
+                let n = n as u64;
+                (day, Extent { rows, from: n * 10, to: n * 10 + 10 })
+            }).collect();
+            let next = days.keys().nth(skip).copied();
+            let passes = passes(&days, next, budget);
+            let mut seen = Vec::new();
+            for pass in &passes {
+                let of_pass: Vec<_> = days.range(pass.first..=pass.last).collect();
+                prop_assert_eq!(of_pass.iter().map(|(_, e)| e.rows).sum::<u64>(), pass.rows);
+                prop_assert!(pass.rows.div_ceil(pass.parts) <= budget);
+                prop_assert!(pass.parts == 1 || of_pass.len() == 1);
+                prop_assert!(of_pass.iter().all(|(_, e)| pass.from <= e.from && e.to <= pass.to));
+                seen.extend(of_pass.into_iter().map(|(d, _)| *d));
+            }
+            let want: Vec<Date> = days.range(next.unwrap_or(Date::MIN)..).map(|(d, _)| *d).collect();
+            prop_assert_eq!(seen, want);
+        }
+
+        #[test]
+        fn admitting_the_same_or_overlapping_rows_again_adds_only_what_is_missing(
+            first in prop::collection::vec(0_u128..20, 0..80), second in prop::collection::vec(0_u128..20, 0..80),
+        ) {
+            let rows = |ids: &[u128]| ids.iter().map(|&n| identity(n)).collect::<Vec<_>>();
+            let count = |ids: &[u128], n: u128| ids.iter().filter(|&&id| id == n).count();
+            let mut stored: HashSet<(RowIdentity, u32)> = HashSet::new();
+            for file in [&first, &second, &first] {
+                let file = rows(file);
+                for (index, ordinal) in admit(&file, &stored.clone()) {
+                    prop_assert!(stored.insert((file[index], ordinal)));
+                }
+            }
+            for n in 0..20 {
+                let held = stored.iter().filter(|(id, _)| *id == identity(n)).count();
+                prop_assert_eq!(held, count(&first, n).max(count(&second, n)));
+            }
+            prop_assert!(admit(&rows(&second), &stored).is_empty());
+        }
+    }
+}

@@ -1,0 +1,811 @@
+//! The one file that knows the `Sales` table's keys and expressions.
+//!
+//! | item | pk | sk |
+//! |---|---|---|
+//! | rows of a day | `DAY#{date}` | `CHUNK#{name}` |
+//! | totals and manifest of a day | `TOTAL#{year}` | `{mm-dd}` |
+//! | an import | `IMPORT#{id}` | `META` |
+//! | its first row errors | `IMPORT#{id}` | `ERRORS` |
+//! | the days it may touch | `IMPORT#{id}` | `DAYS` |
+//!
+//! Imports are listed newest first by the sparse index `imports`.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Display,
+    str::FromStr,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{put_item::PutItemError, query::builders::QueryFluentBuilder},
+    primitives::Blob,
+    types::{
+        AttributeValue, ConsumedCapacity, DeleteRequest, KeysAndAttributes, Put, ReturnConsumedCapacity,
+        TransactWriteItem, WriteRequest,
+    },
+};
+use jiff::civil::Date;
+use rust_decimal::Decimal;
+
+use super::{
+    chunk::ChunkError,
+    day::{Day, Manifest, Overflow, Part},
+    file::RowError,
+    import::{Import, ImportId},
+    revenue::DayTotal,
+};
+
+type Item = HashMap<String, AttributeValue>;
+
+/// Most items that one batch call takes.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
+const BATCH_WRITE: usize = 25;
+
+/// Times that a batch's unprocessed rest is sent again before it is given back to the caller.
+const BATCH_ROUNDS: u32 = 8;
+
+/// Index pages read at most while looking for the imports of one object key.
+const MOST_LIST_PAGES: usize = 50;
+
+/// A failed call on the sales table, or an item in it that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The table did not answer, or refused for now.
+    #[error("{operation} on the sales table failed ({code})")]
+    Unavailable {
+        /// The operation's name.
+        operation: &'static str,
+        /// The service's word for it.
+        code: String,
+        /// The whole story.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An item lacks an attribute or holds one of another type.
+    #[error("attribute {attribute} of {item} cannot be read")]
+    Malformed {
+        /// Which item.
+        item: String,
+        /// Which attribute.
+        attribute: &'static str,
+    },
+    /// An import record that does not fit its type.
+    #[error("import record cannot be converted")]
+    Record(#[from] serde_dynamo::Error),
+    /// A chunk that cannot be decoded, or one that cannot be made.
+    #[error("chunk {name} cannot be used")]
+    Chunk {
+        /// The chunk.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: ChunkError,
+    },
+    /// A chunk that the manifest lists is not there, though nobody changed the manifest.
+    #[error("chunk {0} is listed but missing")]
+    MissingChunk(String),
+    /// A sum left the range of an exact decimal.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub const fn retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+fn unavailable<E, R>(operation: &'static str) -> impl FnOnce(SdkError<E, R>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    move |error| StoreError::Unavailable {
+        operation,
+        code: error.code().unwrap_or("no answer").to_owned(),
+        source: Box::new(error),
+    }
+}
+
+/// Capacity that calls have consumed, in half units (the smallest that is billed).
+#[derive(Debug, Default)]
+pub struct Meter {
+    read: AtomicU64,
+    write: AtomicU64,
+}
+
+impl Meter {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "capacity is a small positive multiple of one half"
+    )]
+    fn add(total: &AtomicU64, consumed: Option<&ConsumedCapacity>) {
+        let halves = consumed.and_then(|c| c.capacity_units).unwrap_or(0.0) * 2.0;
+        total.fetch_add(halves as u64, Ordering::Relaxed);
+    }
+
+    /// Read units so far, in halves.
+    #[must_use]
+    pub fn read_halves(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Write units so far, in halves.
+    #[must_use]
+    pub fn write_halves(&self) -> u64 {
+        self.write.load(Ordering::Relaxed)
+    }
+}
+
+/// How a conditional write ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// It stands, by this call or an earlier try of it.
+    Done,
+    /// Somebody else's came first.
+    Conflict,
+}
+
+/// The sales table.
+#[derive(Debug)]
+pub struct SalesStore {
+    client: Client,
+    table: String,
+    meter: Meter,
+}
+
+fn text(value: impl Display) -> AttributeValue {
+    AttributeValue::S(value.to_string())
+}
+
+fn number(value: impl Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn chunk_key(date: Date, name: &str) -> Item {
+    key(format!("DAY#{date}"), format!("CHUNK#{name}"))
+}
+
+fn day_key(date: Date) -> Item {
+    key(total_pk(date.year()), month_day(date))
+}
+
+fn total_pk(year: i16) -> String {
+    format!("TOTAL#{year:04}")
+}
+
+fn month_day(date: Date) -> String {
+    format!("{:02}-{:02}", date.month(), date.day())
+}
+
+fn import_key(id: ImportId, part: &str) -> Item {
+    key(format!("IMPORT#{id}"), part.to_owned())
+}
+
+fn key(pk: String, sk: String) -> Item {
+    HashMap::from([("pk".to_owned(), AttributeValue::S(pk)), ("sk".to_owned(), AttributeValue::S(sk))])
+}
+
+fn malformed(item: impl Display, attribute: &'static str) -> StoreError {
+    StoreError::Malformed { item: item.to_string(), attribute }
+}
+
+fn parsed<T: FromStr>(item: &Item, of: impl Display, attribute: &'static str) -> Result<T, StoreError> {
+    item.get(attribute)
+        .and_then(|value| value.as_n().ok())
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| malformed(of, attribute))
+}
+
+fn manifest_attribute(chunks: &Manifest) -> AttributeValue {
+    let part = |part: &Part| AttributeValue::L(vec![number(part.rows), number(part.revenue.normalize())]);
+    AttributeValue::M(
+        chunks
+            .iter()
+            .map(|(name, parts)| {
+                let parts = parts.iter().map(|(import, p)| (import.to_string(), part(p))).collect();
+                (name.clone(), AttributeValue::M(parts))
+            })
+            .collect(),
+    )
+}
+
+fn manifest_from(value: &AttributeValue) -> Option<Manifest> {
+    let part = |value: &AttributeValue| {
+        let [rows, revenue] = value.as_l().ok()?.as_slice() else { return None };
+        Some(Part {
+            rows: rows.as_n().ok()?.parse().ok()?,
+            revenue: Decimal::from_str(revenue.as_n().ok()?).ok()?,
+        })
+    };
+    value
+        .as_m()
+        .ok()?
+        .iter()
+        .map(|(name, parts)| {
+            let parts = parts
+                .as_m()
+                .ok()?
+                .iter()
+                .map(|(import, value)| Some((import.parse().ok()?, part(value)?)))
+                .collect::<Option<BTreeMap<_, _>>>()?;
+            Some((name.clone(), parts))
+        })
+        .collect()
+}
+
+fn day_item(day: &Day) -> Item {
+    let mut item = day_key(day.date);
+    item.insert("version".into(), number(day.version));
+    item.insert("revenue".into(), number(day.total.revenue.normalize()));
+    item.insert("rows".into(), number(day.total.rows));
+    item.insert("orders".into(), number(day.orders));
+    item.insert("chunks".into(), manifest_attribute(&day.chunks));
+    item
+}
+
+fn day_from(date: Date, item: &Item) -> Result<Day, StoreError> {
+    Ok(Day {
+        date,
+        version: parsed(item, date, "version")?,
+        total: Part {
+            rows: parsed(item, date, "rows")?,
+            revenue: parsed(item, date, "revenue")?,
+        },
+        orders: parsed(item, date, "orders")?,
+        chunks: item
+            .get("chunks")
+            .and_then(manifest_from)
+            .ok_or_else(|| malformed(date, "chunks"))?,
+    })
+}
+
+impl SalesStore {
+    /// The store on `table`.
+    #[must_use]
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table, meter: Meter::default() }
+    }
+
+    /// What the calls have consumed so far.
+    #[must_use]
+    pub const fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
+        let out = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(key))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(unavailable("GetItem"))?;
+        Meter::add(&self.meter.read, out.consumed_capacity());
+        Ok(out.item)
+    }
+
+    async fn put(&self, item: Item) -> Result<(), StoreError> {
+        let out = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(unavailable("PutItem"))?;
+        Meter::add(&self.meter.write, out.consumed_capacity());
+        Ok(())
+    }
+
+    /// Puts `item` if the stored one has version `expected`, or if there is none and `expected` is 0.
+    async fn put_version(&self, item: Item, expected: u64) -> Result<Write, StoreError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let put = if expected == 0 {
+            put.condition_expression("attribute_not_exists(pk)")
+        } else {
+            put.condition_expression("#version = :expected")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":expected", number(expected))
+        };
+        match put.send().await {
+            Ok(out) => {
+                Meter::add(&self.meter.write, out.consumed_capacity());
+                Ok(Write::Done)
+            }
+            Err(error) if is_condition_failure(&error) => Ok(Write::Conflict),
+            Err(error) => Err(unavailable("PutItem")(error)),
+        }
+    }
+
+    /// The day as it stands now; [`Day::empty`] where nothing was ever sold.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or the item cannot be read.
+    pub async fn day(&self, date: Date) -> Result<Day, StoreError> {
+        match self.get(day_key(date)).await? {
+            Some(item) => day_from(date, &item),
+            None => Ok(Day::empty(date)),
+        }
+    }
+
+    /// Replaces a day by its next version.
+    ///
+    /// The SDK may send the write twice and see the second fail on the first's success: the stored
+    /// day is then the one that was to be written, and the write is done.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or the item cannot be read.
+    pub async fn commit(&self, next: &Day) -> Result<Write, StoreError> {
+        match self.put_version(day_item(next), next.version - 1).await? {
+            Write::Conflict if self.day(next.date).await? == *next => Ok(Write::Done),
+            write => Ok(write),
+        }
+    }
+
+    /// Writes a chunk. It does not exist until a day lists it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails.
+    pub async fn put_chunk(&self, date: Date, name: &str, frame: Vec<u8>) -> Result<(), StoreError> {
+        let mut item = chunk_key(date, name);
+        item.insert("frame".into(), AttributeValue::B(Blob::new(frame)));
+        self.put(item).await
+    }
+
+    /// One chunk's frame, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or the item cannot be read.
+    pub async fn chunk(&self, date: Date, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let item = self.get(chunk_key(date, name)).await?;
+        item.map(|mut item| take_frame(&mut item, name)).transpose()
+    }
+
+    /// Hands every chunk of a day, listed or not, to `visit`, a page of at most 1 MB in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or an item cannot be read, or what `visit` returns.
+    pub async fn visit_chunks(
+        &self,
+        date: Date,
+        mut visit: impl FnMut(&str, Vec<u8>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut start = None;
+        loop {
+            let out = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :day AND begins_with(sk, :chunk)")
+                .expression_attribute_values(":day", text(format!("DAY#{date}")))
+                .expression_attribute_values(":chunk", text("CHUNK#"))
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(unavailable("Query"))?;
+            Meter::add(&self.meter.read, out.consumed_capacity());
+            for mut item in out.items.unwrap_or_default() {
+                let name = item
+                    .get("sk")
+                    .and_then(|sk| sk.as_s().ok()?.strip_prefix("CHUNK#"))
+                    .ok_or_else(|| malformed(date, "sk"))?
+                    .to_owned();
+                let frame = take_frame(&mut item, &name)?;
+                visit(&name, frame)?;
+            }
+            start = out.last_evaluated_key;
+            if start.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Removes chunks that no manifest lists; those already gone do no harm.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails.
+    pub async fn delete_chunks(&self, date: Date, names: &[String]) -> Result<(), StoreError> {
+        for batch in names.chunks(BATCH_WRITE) {
+            let mut rest: Vec<WriteRequest> = Vec::with_capacity(batch.len());
+            for name in batch {
+                let delete = DeleteRequest::builder()
+                    .set_key(Some(chunk_key(date, name)))
+                    .build()
+                    .map_err(|_| malformed(name, "pk"))?;
+                rest.push(WriteRequest::builder().delete_request(delete).build());
+            }
+            for round in 0..BATCH_ROUNDS {
+                let out = self
+                    .client
+                    .batch_write_item()
+                    .request_items(&self.table, rest)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send()
+                    .await
+                    .map_err(unavailable("BatchWriteItem"))?;
+                for consumed in out.consumed_capacity() {
+                    Meter::add(&self.meter.write, Some(consumed));
+                }
+                rest = out
+                    .unprocessed_items
+                    .and_then(|mut tables| tables.remove(&self.table))
+                    .unwrap_or_default();
+                if rest.is_empty() {
+                    break;
+                }
+                pause(round).await;
+            }
+            if !rest.is_empty() {
+                return Err(throttled("BatchWriteItem"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the days of `year` that lie from `start` to `end`.
+    fn days_of(&self, year: i16, start: Date, end: Date) -> QueryFluentBuilder {
+        let from = if year == start.year() { month_day(start) } else { "01-01".into() };
+        let to = if year == end.year() { month_day(end) } else { "12-31".into() };
+        self.client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :year AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":year", text(total_pk(year)))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(to))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
+    /// The totals of the days from `start` to `end`, both inclusive: one page a calendar year.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or an item cannot be read.
+    pub async fn totals(&self, start: Date, end: Date) -> Result<Vec<DayTotal>, StoreError> {
+        let mut totals = Vec::new();
+        for year in start.year()..=end.year() {
+            let mut page = None;
+            loop {
+                let out = self
+                    .days_of(year, start, end)
+                    .projection_expression("sk, revenue, #rows, orders")
+                    .expression_attribute_names("#rows", "rows")
+                    .set_exclusive_start_key(page)
+                    .send()
+                    .await
+                    .map_err(unavailable("Query"))?;
+                Meter::add(&self.meter.read, out.consumed_capacity());
+                for item in out.items() {
+                    totals.push(total_from(year, item)?);
+                }
+                page = out.last_evaluated_key;
+                if page.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(totals)
+    }
+
+    /// The first day from `start` to `end` on which rows are stored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or an item cannot be read.
+    pub async fn next_day(&self, start: Date, end: Date) -> Result<Option<Day>, StoreError> {
+        for year in start.year()..=end.year() {
+            let mut page = None;
+            loop {
+                let out = self
+                    .days_of(year, start, end)
+                    .limit(1)
+                    .set_exclusive_start_key(page)
+                    .send()
+                    .await
+                    .map_err(unavailable("Query"))?;
+                Meter::add(&self.meter.read, out.consumed_capacity());
+                if let Some(item) = out.items().first() {
+                    let date = total_date(year, item)?;
+                    let day = day_from(date, item)?;
+                    if day.total.rows > 0 {
+                        return Ok(Some(day));
+                    }
+                }
+                page = out.last_evaluated_key;
+                if page.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes the record of a new import, whose identifier nobody else has, together with `other`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or refuses `other`.
+    pub async fn create_import_with(&self, import: &Import, other: TransactWriteItem) -> Result<(), StoreError> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(import_item(import)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(|_| malformed(import.id, "pk"))?;
+        self.client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(other)
+            .send()
+            .await
+            .map_err(unavailable("TransactWriteItems"))?;
+        Ok(())
+    }
+
+    /// Writes the record of a new import.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails.
+    pub async fn create_import(&self, import: &Import) -> Result<Write, StoreError> {
+        self.save_import(import, 0).await
+    }
+
+    /// Replaces an import's record if it still has version `expected`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or the record cannot be read.
+    pub async fn save_import(&self, import: &Import, expected: u64) -> Result<Write, StoreError> {
+        match self.put_version(import_item(import)?, expected).await? {
+            Write::Conflict if self.import(import.id).await?.as_ref() == Some(import) => Ok(Write::Done),
+            write => Ok(write),
+        }
+    }
+
+    /// An import's record.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or the record cannot be read.
+    pub async fn import(&self, id: ImportId) -> Result<Option<Import>, StoreError> {
+        let item = self.get(import_key(id, "META")).await?;
+        Ok(item.map(serde_dynamo::from_item).transpose()?)
+    }
+
+    /// Imports older than `before`, newest first, at most `limit` of them; only those of
+    /// `object_key` where one is given. A full page may have a next one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or a record cannot be read.
+    pub async fn imports(
+        &self,
+        before: Option<ImportId>,
+        object_key: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Import>, StoreError> {
+        let ids = self.import_ids(before, object_key, limit).await?;
+        let mut found = BTreeMap::new();
+        for batch in ids.chunks(100) {
+            let mut keys: Vec<Item> = batch.iter().map(|&id| import_key(id, "META")).collect();
+            for round in 0..BATCH_ROUNDS {
+                let request = KeysAndAttributes::builder()
+                    .set_keys(Some(keys))
+                    .consistent_read(true)
+                    .build()
+                    .map_err(|_| malformed("import", "pk"))?;
+                let out = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&self.table, request)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                    .send()
+                    .await
+                    .map_err(unavailable("BatchGetItem"))?;
+                for consumed in out.consumed_capacity() {
+                    Meter::add(&self.meter.read, Some(consumed));
+                }
+                let items = out.responses.and_then(|mut tables| tables.remove(&self.table));
+                for item in items.unwrap_or_default() {
+                    let import: Import = serde_dynamo::from_item(item)?;
+                    found.insert(import.id, import);
+                }
+                keys = out
+                    .unprocessed_keys
+                    .and_then(|mut tables| tables.remove(&self.table))
+                    .map(|rest| rest.keys)
+                    .unwrap_or_default();
+                if keys.is_empty() {
+                    break;
+                }
+                pause(round).await;
+            }
+            if !keys.is_empty() {
+                return Err(throttled("BatchGetItem"));
+            }
+        }
+        Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+    }
+
+    async fn import_ids(
+        &self,
+        before: Option<ImportId>,
+        object_key: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<ImportId>, StoreError> {
+        let mut ids = Vec::with_capacity(limit);
+        let mut page = None;
+        for _ in 0..MOST_LIST_PAGES {
+            let mut query = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name("imports")
+                .scan_index_forward(false)
+                .projection_expression("imports_sk")
+                .expression_attribute_values(":all", text("IMPORTS"))
+                .set_exclusive_start_key(page)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            query = match before {
+                Some(before) => query
+                    .key_condition_expression("imports_pk = :all AND imports_sk < :before")
+                    .expression_attribute_values(":before", text(before)),
+                None => query.key_condition_expression("imports_pk = :all"),
+            };
+            query = match object_key {
+                Some(key) => query
+                    .filter_expression("object_key = :key")
+                    .expression_attribute_values(":key", text(key)),
+                None => query.limit(i32::try_from(limit).unwrap_or(i32::MAX)),
+            };
+            let out = query.send().await.map_err(unavailable("Query"))?;
+            Meter::add(&self.meter.read, out.consumed_capacity());
+            for item in out.items() {
+                let id = item
+                    .get("imports_sk")
+                    .and_then(|id| id.as_s().ok()?.parse().ok())
+                    .ok_or_else(|| malformed("import", "imports_sk"))?;
+                ids.push(id);
+                if ids.len() == limit {
+                    return Ok(ids);
+                }
+            }
+            page = out.last_evaluated_key;
+            if page.is_none() {
+                break;
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Keeps an import's first row errors.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails.
+    pub async fn put_row_errors(&self, id: ImportId, errors: &[RowError]) -> Result<(), StoreError> {
+        let mut item = import_key(id, "ERRORS");
+        item.insert("errors".into(), serde_dynamo::to_attribute_value(errors)?);
+        self.put(item).await
+    }
+
+    /// An import's first row errors.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or the record cannot be read.
+    pub async fn row_errors(&self, id: ImportId) -> Result<Vec<RowError>, StoreError> {
+        match self.get(import_key(id, "ERRORS")).await? {
+            None => Ok(Vec::new()),
+            Some(mut item) => {
+                let errors = item.remove("errors").ok_or_else(|| malformed(id, "errors"))?;
+                Ok(serde_dynamo::from_attribute_value(errors)?)
+            }
+        }
+    }
+
+    /// Keeps the days that an import may touch; written before it touches any.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails.
+    pub async fn put_import_days(
+        &self,
+        id: ImportId,
+        days: impl IntoIterator<Item = Date>,
+    ) -> Result<(), StoreError> {
+        let mut item = import_key(id, "DAYS");
+        let days: Vec<String> = days.into_iter().map(|day| day.to_string()).collect();
+        item.insert("days".into(), text(days.join(" ")));
+        self.put(item).await
+    }
+
+    /// The days that an import may have touched, in order; none if it never came to that.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or the record cannot be read.
+    pub async fn import_days(&self, id: ImportId) -> Result<Vec<Date>, StoreError> {
+        let Some(item) = self.get(import_key(id, "DAYS")).await? else { return Ok(Vec::new()) };
+        item.get("days")
+            .and_then(|days| days.as_s().ok())
+            .and_then(|days| days.split_whitespace().map(|day| day.parse().ok()).collect())
+            .ok_or_else(|| malformed(id, "days"))
+    }
+}
+
+fn import_item(import: &Import) -> Result<Item, StoreError> {
+    let mut item: Item = serde_dynamo::to_item(import)?;
+    item.extend(import_key(import.id, "META"));
+    item.insert("imports_pk".into(), text("IMPORTS"));
+    item.insert("imports_sk".into(), text(import.id));
+    Ok(item)
+}
+
+fn is_condition_failure<R>(error: &SdkError<PutItemError, R>) -> bool {
+    error
+        .as_service_error()
+        .is_some_and(PutItemError::is_conditional_check_failed_exception)
+}
+
+fn take_frame(item: &mut Item, name: &str) -> Result<Vec<u8>, StoreError> {
+    match item.remove("frame") {
+        Some(AttributeValue::B(blob)) => Ok(blob.into_inner()),
+        _ => Err(malformed(name, "frame")),
+    }
+}
+
+fn total_date(year: i16, item: &Item) -> Result<Date, StoreError> {
+    item.get("sk")
+        .and_then(|sk| sk.as_s().ok())
+        .and_then(|sk| format!("{year:04}-{sk}").parse().ok())
+        .ok_or_else(|| malformed(year, "sk"))
+}
+
+fn total_from(year: i16, item: &Item) -> Result<DayTotal, StoreError> {
+    let date = total_date(year, item)?;
+    Ok(DayTotal {
+        date,
+        revenue: parsed(item, date, "revenue")?,
+        rows: parsed(item, date, "rows")?,
+        orders: parsed(item, date, "orders")?,
+    })
+}
+
+fn throttled(operation: &'static str) -> StoreError {
+    StoreError::Unavailable {
+        operation,
+        code: "unprocessed".into(),
+        source: "items were still unprocessed after the last round".into(),
+    }
+}
+
+async fn pause(round: u32) {
+    tokio::time::sleep(std::time::Duration::from_millis(25 << round.min(6))).await;
+}

@@ -1,0 +1,213 @@
+//! An embedded `DynamoDB` behind the real SDK client, for the tests of every package.
+
+use std::thread;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
+};
+use tokio::sync::oneshot;
+
+use crate::platform::aws::{Connection, http_client};
+
+/// A database in memory, serving on a loopback port of its own until it is dropped.
+///
+/// It runs on a thread and runtime of its own, so a test may pause its own time.
+#[derive(Debug)]
+pub struct Database {
+    endpoint: String,
+    client: Client,
+    _stop: oneshot::Sender<()>,
+}
+
+/// What a table looks like: `pk` and `sk` (text), TTL attribute `expiration`, and indexes.
+#[derive(Clone, Debug)]
+pub struct Table {
+    name: String,
+    indexes: Vec<(String, String, String)>,
+}
+
+impl Table {
+    /// A table without indexes.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            indexes: Vec::new(),
+        }
+    }
+
+    /// Adds a global index with text keys that projects all attributes.
+    #[must_use]
+    pub fn index(
+        mut self,
+        name: impl Into<String>,
+        partition: impl Into<String>,
+        sort: impl Into<String>,
+    ) -> Self {
+        self.indexes
+            .push((name.into(), partition.into(), sort.into()));
+        self
+    }
+}
+
+impl Database {
+    /// Starts a database with `tables`.
+    ///
+    /// # Panics
+    /// When the database or a table cannot be made: a test cannot go on without.
+    pub async fn start(tables: &[Table]) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready, address) = oneshot::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime starts");
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+                    .await
+                    .expect("a loopback port is free");
+                let address = listener
+                    .local_addr()
+                    .expect("a bound socket has an address");
+                let database = dynoxide::Database::memory().expect("a database opens in memory");
+                if ready.send(address).is_ok() {
+                    let serving = dynoxide::server::serve_on(listener, database);
+                    tokio::select! {
+                        () = serving => {}
+                        _ = stopped => {}
+                    }
+                }
+            });
+        });
+        let endpoint = format!("http://{}", address.await.expect("the database starts"));
+        let client =
+            Connection::to_emulator(endpoint.as_str(), http_client(Some(&endpoint))).dynamodb();
+        for table in tables {
+            create(&client, table).await;
+        }
+        Self {
+            endpoint,
+            client,
+            _stop: stop,
+        }
+    }
+
+    /// The SDK's client for this database.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Where the database listens, for a client with another HTTP connector.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+}
+
+async fn create(client: &Client, table: &Table) {
+    let attributes = table
+        .indexes
+        .iter()
+        .flat_map(|(_, partition, sort)| [partition.as_str(), sort.as_str()])
+        .chain(["pk", "sk"])
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .map(attribute)
+        .collect();
+    let indexes: Vec<GlobalSecondaryIndex> = table
+        .indexes
+        .iter()
+        .map(|(name, partition, sort)| {
+            let all = Projection::builder()
+                .projection_type(ProjectionType::All)
+                .build();
+            GlobalSecondaryIndex::builder()
+                .index_name(name)
+                .set_key_schema(Some(keys(partition, sort)))
+                .projection(all)
+                .build()
+                .expect("name and keys are set")
+        })
+        .collect();
+    client
+        .create_table()
+        .table_name(&table.name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_attribute_definitions(Some(attributes))
+        .set_key_schema(Some(keys("pk", "sk")))
+        .set_global_secondary_indexes((!indexes.is_empty()).then_some(indexes))
+        .send()
+        .await
+        .expect("the table is made");
+    let expiration = TimeToLiveSpecification::builder()
+        .attribute_name("expiration")
+        .enabled(true)
+        .build()
+        .expect("attribute and switch are set");
+    client
+        .update_time_to_live()
+        .table_name(&table.name)
+        .time_to_live_specification(expiration)
+        .send()
+        .await
+        .expect("expiry is switched on");
+}
+
+fn attribute(name: &str) -> AttributeDefinition {
+    AttributeDefinition::builder()
+        .attribute_name(name)
+        .attribute_type(ScalarAttributeType::S)
+        .build()
+        .expect("name and type are set")
+}
+
+fn keys(partition: &str, sort: &str) -> Vec<KeySchemaElement> {
+    [(partition, KeyType::Hash), (sort, KeyType::Range)]
+        .into_iter()
+        .map(|(name, kind)| {
+            KeySchemaElement::builder()
+                .attribute_name(name)
+                .key_type(kind)
+                .build()
+                .expect("name and type are set")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_put_is_found_by_key_and_by_index() {
+        let database =
+            Database::start(&[Table::new("Things").index("by-other", "by_pk", "by_sk")]).await;
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        let client = database.client();
+        client
+            .put_item()
+            .table_name("Things")
+            .item("pk", text("A"))
+            .item("sk", text("1"))
+            .item("by_pk", text("B"))
+            .item("by_sk", text("2"))
+            .send()
+            .await
+            .unwrap();
+        let found = client
+            .query()
+            .table_name("Things")
+            .index_name("by-other")
+            .key_condition_expression("by_pk = :b")
+            .expression_attribute_values(":b", text("B"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(found.items()[0]["pk"], text("A"));
+    }
+}

@@ -1,0 +1,125 @@
+//! Faults below the SDK's retries: a connector that stops, or loses a reply, at a chosen write.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector,
+    },
+    orchestrator::HttpRequest,
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use tokio::sync::Notify;
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The process dies before the write is sent.
+    DeathBefore,
+    /// The process dies after the write was done.
+    DeathAfter,
+    /// The write is done, but its reply is lost; the SDK sends it again.
+    LostReply,
+}
+
+/// Says which write goes wrong, and when it did.
+#[derive(Debug)]
+pub struct Plan {
+    fault: Option<Fault>,
+    at: usize,
+    writes: AtomicUsize,
+    death: Notify,
+}
+
+impl Plan {
+    /// `fault` at the `at`th write, counted from 0.
+    pub fn new(fault: Fault, at: usize) -> Arc<Self> {
+        Arc::new(Self { fault: Some(fault), at, writes: AtomicUsize::new(0), death: Notify::new() })
+    }
+
+    /// No fault; writes are counted.
+    pub fn none() -> Arc<Self> {
+        Arc::new(Self { fault: None, at: usize::MAX, writes: AtomicUsize::new(0), death: Notify::new() })
+    }
+
+    /// Writes begun so far, retries included.
+    pub fn writes(&self) -> usize {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Runs `work` until it ends, or until the process is to die: then it is dropped where it is.
+    pub async fn survive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.death.notified() => None,
+            done = work => Some(done),
+        }
+    }
+
+    async fn die(&self) {
+        self.death.notify_one();
+        std::future::pending::<()>().await;
+    }
+
+    /// An HTTP client that behaves by this plan.
+    pub fn over(self: &Arc<Self>, inner: SharedHttpClient) -> SharedHttpClient {
+        SharedHttpClient::new(FaultyClient { inner, plan: self.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct FaultyClient {
+    inner: SharedHttpClient,
+    plan: Arc<Plan>,
+}
+
+impl HttpClient for FaultyClient {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(FaultyConnector {
+            inner: self.inner.http_connector(settings, components),
+            plan: self.plan.clone(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct FaultyConnector {
+    inner: SharedHttpConnector,
+    plan: Arc<Plan>,
+}
+
+fn is_write(request: &HttpRequest) -> bool {
+    let operation = request.headers().get("x-amz-target").unwrap_or_default();
+    ["PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"]
+        .iter()
+        .any(|write| operation.ends_with(write))
+}
+
+impl HttpConnector for FaultyConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        if !is_write(&request) {
+            return self.inner.call(request);
+        }
+        let (inner, plan) = (self.inner.clone(), self.plan.clone());
+        HttpConnectorFuture::new(async move {
+            let fault = plan.fault.filter(|_| plan.writes.fetch_add(1, Ordering::SeqCst) == plan.at);
+            if fault == Some(Fault::DeathBefore) {
+                plan.die().await;
+            }
+            let reply = inner.call(request).await;
+            match fault {
+                Some(Fault::DeathAfter) => {
+                    plan.die().await;
+                    reply
+                }
+                Some(Fault::LostReply) => Err(ConnectorError::io("connection reset".into())),
+                _ => reply,
+            }
+        })
+    }
+}

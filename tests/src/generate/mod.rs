@@ -1,0 +1,3 @@
+//! Generators of realistic input, with what must come of it.
+
+pub mod sales;

@@ -1,0 +1,3 @@
+//! Tools of the tests and the demonstration: files and loads made from nothing but a seed.
+
+pub mod generate;
