@@ -89,7 +89,9 @@ impl Modify for Common {
             .build();
         components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));
         let problem = content(ResponseBuilder::new().description("What went wrong")).build();
-        components.responses.insert(PROBLEM.to_owned(), RefOr::T(problem));
+        components
+            .responses
+            .insert(PROBLEM.to_owned(), RefOr::T(problem));
         for operation in document.paths.paths.values_mut().flat_map(operations) {
             let responses = &mut operation.responses.responses;
             for (status, response) in responses.iter_mut() {
@@ -100,13 +102,24 @@ impl Modify for Common {
                     *response = with_problem(response);
                 }
             }
-            responses.insert("default".to_owned(), RefOr::Ref(Ref::from_response_name(PROBLEM)));
+            responses.insert(
+                "default".to_owned(),
+                RefOr::Ref(Ref::from_response_name(PROBLEM)),
+            );
         }
     }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+    [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+        &mut item.patch,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn with_problem(response: &Response) -> Response {
@@ -115,5 +128,8 @@ fn with_problem(response: &Response) -> Response {
 
 fn content(response: ResponseBuilder) -> ResponseBuilder {
     let schema = Ref::from_schema_name(PROBLEM);
-    response.content(PROBLEM_JSON, ContentBuilder::new().schema(Some(schema)).build())
+    response.content(
+        PROBLEM_JSON,
+        ContentBuilder::new().schema(Some(schema)).build(),
+    )
 }

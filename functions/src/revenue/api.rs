@@ -37,7 +37,10 @@ impl Context {
     /// [`ConfigError`] names the variable that is missing.
     pub fn from_env() -> Result<Self, ConfigError> {
         let table = SalesTable::from_env()?;
-        let store = SalesStore::new(Connection::from_env()?.dynamodb(), table.as_str().to_owned());
+        let store = SalesStore::new(
+            Connection::from_env()?.dynamodb(),
+            table.as_str().to_owned(),
+        );
         Ok(Self { store })
     }
 }
@@ -58,11 +61,21 @@ pub(super) fn authorise(caller: &Caller) -> Result<(), Problem> {
 
 /// The days that a query asks for, both inclusive.
 pub(super) fn range(query: &Query) -> Result<(Date, Date), Problem> {
-    let given = |name| query.get(name).map(str::trim).filter(|text| !text.is_empty());
+    let given = |name| {
+        query
+            .get(name)
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+    };
     let (Some(start), Some(end)) = (given("start"), given("end")) else {
-        let missing = ["start", "end"].into_iter().filter(|name| given(name).is_none());
-        let errors = missing.map(|name| FieldError::query(name, "missing", format!("{name} is required")));
-        return Err(Problem::bad_request("missing-date", "Missing start or end").with_errors(errors));
+        let missing = ["start", "end"]
+            .into_iter()
+            .filter(|name| given(name).is_none());
+        let errors =
+            missing.map(|name| FieldError::query(name, "missing", format!("{name} is required")));
+        return Err(
+            Problem::bad_request("missing-date", "Missing start or end").with_errors(errors)
+        );
     };
     let parsed = |name, text| {
         parse_date(text).map_err(|error| {
@@ -72,16 +85,26 @@ pub(super) fn range(query: &Query) -> Result<(Date, Date), Problem> {
     };
     let (start, end) = (parsed("start", start)?, parsed("end", end)?);
     if end < start {
-        return Err(Problem::bad_request("end-before-start", "end is before start"));
+        return Err(Problem::bad_request(
+            "end-before-start",
+            "end is before start",
+        ));
     }
     if (end - start).get_days() > MOST_DAYS {
-        return Err(Problem::bad_request("range-too-long", "the range spans more than a hundred years"));
+        return Err(Problem::bad_request(
+            "range-too-long",
+            "the range spans more than a hundred years",
+        ));
     }
     Ok((start, end))
 }
 
 pub(super) fn store_problem(error: StoreError) -> Problem {
-    if error.retryable() { Problem::unavailable(error) } else { Problem::internal(error) }
+    if error.retryable() {
+        Problem::unavailable(error)
+    } else {
+        Problem::internal(error)
+    }
 }
 
 pub(super) fn overflow_problem(error: Overflow) -> Problem {

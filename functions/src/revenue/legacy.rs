@@ -33,7 +33,11 @@ pub struct Envelope<T> {
 
 impl<T> Envelope<T> {
     const fn success(data: T) -> Self {
-        Self { status: 200, message: "success", data }
+        Self {
+            status: 200,
+            message: "success",
+            data,
+        }
     }
 }
 
@@ -81,7 +85,11 @@ pub async fn total(
 ) -> Result<Response, Problem> {
     authorise(&caller)?;
     let (start, end) = range(&query)?;
-    let days = context.store.totals(start, end).await.map_err(store_problem)?;
+    let days = context
+        .store
+        .totals(start, end)
+        .await
+        .map_err(store_problem)?;
     let sum = revenue::total(&days).map_err(overflow_problem)?;
     let data = Total {
         total_revenue_sgd: JsonNumber(sum.revenue.normalize()),
@@ -112,11 +120,18 @@ pub async fn daily(
 ) -> Result<Response, Problem> {
     authorise(&caller)?;
     let (start, end) = range(&query)?;
-    let days = context.store.totals(start, end).await.map_err(store_problem)?;
+    let days = context
+        .store
+        .totals(start, end)
+        .await
+        .map_err(store_problem)?;
     let data: Vec<Daily> = days
         .into_iter()
         .filter(|day| day.rows > 0)
-        .map(|day| Daily { date: day.date.to_string(), revenue_sgd: JsonNumber(day.revenue.normalize()) })
+        .map(|day| Daily {
+            date: day.date.to_string(),
+            revenue_sgd: JsonNumber(day.revenue.normalize()),
+        })
         .collect();
     Ok(Json(Envelope::success(data)).into_response())
 }

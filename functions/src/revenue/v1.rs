@@ -94,7 +94,10 @@ pub struct Group {
 }
 
 fn amount(amount: Decimal) -> Amount {
-    Amount { amount: amount.normalize().to_string(), currency: CURRENCY }
+    Amount {
+        amount: amount.normalize().to_string(),
+        currency: CURRENCY,
+    }
 }
 
 impl From<Sum> for Sums {
@@ -108,11 +111,23 @@ impl From<Sum> for Sums {
     }
 }
 
-fn choice<T: for<'de> Deserialize<'de>>(query: &Query, name: &str, choices: &str) -> Result<Option<T>, Problem> {
-    let Some(text) = query.get(name) else { return Ok(None) };
-    serde_json::from_value(serde_json::json!(text)).map(Some).map_err(|_| {
-        Problem::invalid_query(FieldError::query(name, "unknown-value", format!("{name} must be one of {choices}")))
-    })
+fn choice<T: for<'de> Deserialize<'de>>(
+    query: &Query,
+    name: &str,
+    choices: &str,
+) -> Result<Option<T>, Problem> {
+    let Some(text) = query.get(name) else {
+        return Ok(None);
+    };
+    serde_json::from_value(serde_json::json!(text))
+        .map(Some)
+        .map_err(|_| {
+            Problem::invalid_query(FieldError::query(
+                name,
+                "unknown-value",
+                format!("{name} must be one of {choices}"),
+            ))
+        })
 }
 
 /// Answers with revenue, orders and averages.
@@ -153,13 +168,25 @@ pub async fn revenue(
         }
     };
     let days = match source {
-        RevenueSource::Import | RevenueSource::All => context.store.totals(start, end).await.map_err(store_problem)?,
+        RevenueSource::Import | RevenueSource::All => context
+            .store
+            .totals(start, end)
+            .await
+            .map_err(store_problem)?,
         RevenueSource::Orders => Vec::new(),
     };
     let days: Vec<_> = days.into_iter().filter(|day| day.rows > 0).collect();
-    let groups = period.map(|period| groups(&days, period, (start, end), fill)).transpose()?;
+    let groups = period
+        .map(|period| groups(&days, period, (start, end), fill))
+        .transpose()?;
     let sums = revenue::total(&days).map_err(overflow_problem)?.into();
-    let body = Revenue { start: start.to_string(), end: end.to_string(), source, sums, groups };
+    let body = Revenue {
+        start: start.to_string(),
+        end: end.to_string(),
+        source,
+        sums,
+        groups,
+    };
     Ok(Json(body).into_response())
 }
 
@@ -170,6 +197,9 @@ fn groups(
     fill: bool,
 ) -> Result<Vec<Group>, Problem> {
     let periods = revenue::by_period(days, period, range, fill).map_err(overflow_problem)?;
-    let group = |(start, sum): (Date, Sum)| Group { period: start.to_string(), sums: sum.into() };
+    let group = |(start, sum): (Date, Sum)| Group {
+        period: start.to_string(),
+        sums: sum.into(),
+    };
     Ok(periods.into_iter().map(group).collect())
 }

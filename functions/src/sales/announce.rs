@@ -15,7 +15,9 @@ use shared::{
         caller::{Caller, Group},
         clock::rfc3339,
         http::{Json, Query, Version},
-        idempotency::{Claim, Fingerprint, IdempotencyKey, Scope, StoredResponse, Work, preferred_wait},
+        idempotency::{
+            Claim, Fingerprint, IdempotencyKey, Scope, StoredResponse, Work, preferred_wait,
+        },
         ids,
         problem::Problem,
         telemetry,
@@ -91,10 +93,13 @@ pub async fn announce(
     let dry_run = query.flag("dry_run")?;
     let key = IdempotencyKey::from_headers(&headers)?;
     let scope = Scope::new(caller.sub(), "POST", "/api/sales/imports", &key);
-    let fingerprint = Fingerprint::of_bytes(&[format!("dry_run={dry_run}\n").as_bytes(), &body].concat());
+    let fingerprint =
+        Fingerprint::of_bytes(&[format!("dry_run={dry_run}\n").as_bytes(), &body].concat());
     let idempotency = context.idempotency.clone();
     let work = |claim| async move { create(&context, dry_run, &claim).await };
-    Ok(idempotency.execute(scope, fingerprint, preferred_wait(&headers), work).await)
+    Ok(idempotency
+        .execute(scope, fingerprint, preferred_wait(&headers), work)
+        .await)
 }
 
 /// Writes the import's record and the answer to its request in one transaction.
@@ -119,13 +124,29 @@ async fn create(context: &Context, dry_run: bool, claim: &Claim) -> Result<Work,
         status: import.status,
         dry_run,
         key,
-        upload: Upload { url: form.url, fields: form.fields },
+        upload: Upload {
+            url: form.url,
+            fields: form.fields,
+        },
         expires_at: rfc3339(now + FORM_LIFETIME),
     };
     let location = [(LOCATION, format!("/api/sales/imports/{id}"))];
-    let response = (StatusCode::CREATED, location, Version(import.version), Json(body)).into_response();
-    let stored = StoredResponse::capture(response).await.map_err(Problem::internal)?;
+    let response = (
+        StatusCode::CREATED,
+        location,
+        Version(import.version),
+        Json(body),
+    )
+        .into_response();
+    let stored = StoredResponse::capture(response)
+        .await
+        .map_err(Problem::internal)?;
     let completion = claim.completion(&stored, now).map_err(Problem::from)?;
-    context.importer.store.create_import_with(&import, completion).await.map_err(store_problem)?;
+    context
+        .importer
+        .store
+        .create_import_with(&import, completion)
+        .await
+        .map_err(store_problem)?;
     Ok(Work::Committed(stored))
 }

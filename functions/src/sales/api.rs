@@ -68,10 +68,18 @@ impl Context {
                 random: Random::system(),
                 rows_at_once: ROWS_AT_ONCE,
             },
-            queue: TaskQueue { client: aws.sqs(), queue: ImportQueue::from_env()? },
+            queue: TaskQueue {
+                client: aws.sqs(),
+                queue: ImportQueue::from_env()?,
+            },
             signer: UploadSigner::from_env()?,
             cursors: CursorKey::from_env()?,
-            idempotency: Idempotency::new(dynamodb, table.as_str(), Clock::system(), Random::system()),
+            idempotency: Idempotency::new(
+                dynamodb,
+                table.as_str(),
+                Clock::system(),
+                Random::system(),
+            ),
         })
     }
 
@@ -92,16 +100,29 @@ impl Context {
 pub fn router(context: Context) -> Router {
     Router::new()
         .route("/api/sales", routing::get(rows::list))
-        .route("/api/sales/import-sales", routing::post(import_sales::import_sales))
-        .route("/api/sales/imports", routing::post(announce::announce).get(imports::list))
-        .route("/api/sales/imports/{id}", routing::get(imports::get).delete(imports::delete))
+        .route(
+            "/api/sales/import-sales",
+            routing::post(import_sales::import_sales),
+        )
+        .route(
+            "/api/sales/imports",
+            routing::post(announce::announce).get(imports::list),
+        )
+        .route(
+            "/api/sales/imports/{id}",
+            routing::get(imports::get).delete(imports::delete),
+        )
         .with_state(Arc::new(context))
 }
 
 /// The problem that a failed call on the sales table is to a caller.
 #[must_use]
 pub fn store_problem(error: StoreError) -> Problem {
-    if error.retryable() { Problem::unavailable(error) } else { Problem::internal(error) }
+    if error.retryable() {
+        Problem::unavailable(error)
+    } else {
+        Problem::internal(error)
+    }
 }
 
 /// The problem that an interrupted import is to a caller.
@@ -118,5 +139,9 @@ pub fn import_problem(error: ImportError) -> Problem {
 /// The problem that a failed call on the import bucket is to a caller.
 #[must_use]
 pub fn files_problem(error: FilesError) -> Problem {
-    if error.retryable() { Problem::unavailable(error) } else { Problem::internal(error) }
+    if error.retryable() {
+        Problem::unavailable(error)
+    } else {
+        Problem::internal(error)
+    }
 }

@@ -107,7 +107,10 @@ impl From<HandlerError> for Diagnostic {
             HandlerError::Import(_) => "ImportInterrupted",
             HandlerError::Queue(_) => "QueueUnavailable",
         };
-        Self { error_type: error_type.into(), error_message: error.to_string() }
+        Self {
+            error_type: error_type.into(),
+            error_message: error.to_string(),
+        }
     }
 }
 
@@ -123,10 +126,15 @@ pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<Valu
         .and_then(|millis| Timestamp::from_millisecond(millis).ok())
         .unwrap_or(Timestamp::MAX - SignedDuration::from_hours(24));
     let (clock, random) = (&context.importer.clock, &context.importer.random);
-    if event.pointer("/Records/0/eventSource").is_some_and(|source| source == "aws:sqs") {
+    if event
+        .pointer("/Records/0/eventSource")
+        .is_some_and(|source| source == "aws:sqs")
+    {
         let event: SqsEvent = serde_json::from_value(event)?;
-        let handler = |message: SqsMessage| async move { task(context, &message, deadline).boxed().await };
-        let response = batch::consume(&lambda, event, &context.failed, (clock, random), handler).await?;
+        let handler =
+            |message: SqsMessage| async move { task(context, &message, deadline).boxed().await };
+        let response =
+            batch::consume(&lambda, event, &context.failed, (clock, random), handler).await?;
         return Ok(serde_json::to_value(response)?);
     }
     let trace = TraceContext::resolve(None, None, clock.now(), random.bytes());
@@ -138,12 +146,16 @@ pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<Valu
         }
         let event: S3Event = serde_json::from_value(event)?;
         for record in event.records {
-            object(context, &invocation, record, deadline).boxed().await?;
+            object(context, &invocation, record, deadline)
+                .boxed()
+                .await?;
         }
         Ok(Value::Null)
     })
     .await
-    .inspect_err(|error: &HandlerError| tracing::error!(error = telemetry::chain(error), "event not handled"))
+    .inspect_err(|error: &HandlerError| {
+        tracing::error!(error = telemetry::chain(error), "event not handled")
+    })
 }
 
 /// Imports the object that an S3 record announces.
@@ -153,7 +165,9 @@ async fn object(
     record: S3EventRecord,
     deadline: Timestamp,
 ) -> Result<(), HandlerError> {
-    let Some((object, put_at)) = object_of(&record) else { return Ok(()) };
+    let Some((object, put_at)) = object_of(&record) else {
+        return Ok(());
+    };
     let importer = &context.importer;
     let metadata = match importer.files.metadata(&object).await {
         Ok(metadata) => metadata,
@@ -161,7 +175,8 @@ async fn object(
         Err(FilesError::Missing | FilesError::Replaced) => std::collections::HashMap::new(),
         Err(error) => return Err(error.into()),
     };
-    let trace = TraceContext::from_metadata(&metadata, importer.clock.now(), importer.random.bytes());
+    let trace =
+        TraceContext::from_metadata(&metadata, importer.clock.now(), importer.random.bytes());
     let correlation_id = trace.correlation_id.as_str().to_owned();
     telemetry::scope(invocation.with_trace(trace), async {
         let id = import_of(importer, &object, put_at, correlation_id).await?;
@@ -171,19 +186,36 @@ async fn object(
 }
 
 fn object_of(record: &S3EventRecord) -> Option<(ObjectVersion, Timestamp)> {
-    let is_put = record.event_name.as_deref().is_some_and(|name| name.contains("ObjectCreated"));
+    let is_put = record
+        .event_name
+        .as_deref()
+        .is_some_and(|name| name.contains("ObjectCreated"));
     let object = &record.s3.object;
     let encoded = object.key.as_deref()?.replace('+', " ");
-    let key = percent_decode_str(&encoded).decode_utf8().map(Cow::into_owned).ok()?;
+    let key = percent_decode_str(&encoded)
+        .decode_utf8()
+        .map(Cow::into_owned)
+        .ok()?;
     if !is_put || !key.starts_with(IMPORTS) || key.ends_with('/') {
         return None;
     }
     let put_at = Timestamp::from_millisecond(record.event_time.timestamp_millis()).ok()?;
     let object = ObjectVersion {
         key,
-        etag: object.e_tag.clone().unwrap_or_default().trim_matches('"').to_owned(),
-        sequencer: object.sequencer.clone().unwrap_or_else(|| put_at.to_string()),
-        size: object.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+        etag: object
+            .e_tag
+            .clone()
+            .unwrap_or_default()
+            .trim_matches('"')
+            .to_owned(),
+        sequencer: object
+            .sequencer
+            .clone()
+            .unwrap_or_else(|| put_at.to_string()),
+        size: object
+            .size
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or(0),
     };
     Some((object, put_at))
 }
@@ -204,7 +236,13 @@ async fn import_of(
         return Ok(id);
     }
     let id = ImportId::of_object(object, put_at);
-    let mut import = Import::pending(id, object.key.clone(), false, correlation_id, importer.clock.now());
+    let mut import = Import::pending(
+        id,
+        object.key.clone(),
+        false,
+        correlation_id,
+        importer.clock.now(),
+    );
     import.object = Some(object.clone());
     match importer.store.create_import(&import).await? {
         Write::Done | Write::Conflict => Ok(id),
@@ -212,10 +250,28 @@ async fn import_of(
 }
 
 /// Runs an import, and hands over what the time does not suffice for.
-async fn run(context: &Context, id: ImportId, object: ObjectVersion, deadline: Timestamp) -> Result<(), HandlerError> {
-    match context.importer.run(id, &Source::Object(object), deadline).await? {
+async fn run(
+    context: &Context,
+    id: ImportId,
+    object: ObjectVersion,
+    deadline: Timestamp,
+) -> Result<(), HandlerError> {
+    match context
+        .importer
+        .run(id, &Source::Object(object), deadline)
+        .await?
+    {
         Outcome::Ended(import) => count(&import, context.importer.clock.now()),
-        Outcome::Unfinished(_) => hand_over(context, Task { action: Action::Import, import: id }).await?,
+        Outcome::Unfinished(_) => {
+            hand_over(
+                context,
+                Task {
+                    action: Action::Import,
+                    import: id,
+                },
+            )
+            .await?
+        }
         Outcome::Idle => tracing::info!(import = %id, "nothing to do"),
     }
     Ok(())
@@ -223,13 +279,18 @@ async fn run(context: &Context, id: ImportId, object: ObjectVersion, deadline: T
 
 async fn hand_over(context: &Context, task: Task) -> Result<(), HandlerError> {
     tracing::info!(import = %task.import, "time is short, another run goes on");
-    context.queue.send(task, 0).await.map_err(|error| HandlerError::Queue(error.into()))
+    context
+        .queue
+        .send(task, 0)
+        .await
+        .map_err(|error| HandlerError::Queue(error.into()))
 }
 
 /// Does what a message asks for.
 async fn task(context: &Context, message: &SqsMessage, deadline: Timestamp) -> Result<(), Failure> {
     let body = message.body.as_deref().unwrap_or_default();
-    let task: Task = serde_json::from_str(body).map_err(|_| Failure::permanent("message is not a task"))?;
+    let task: Task =
+        serde_json::from_str(body).map_err(|_| Failure::permanent("message is not a task"))?;
     let done = match task.action {
         Action::Import => go_on(context, task.import, deadline).await,
         Action::TakeBack => take_back(context, task, deadline).await,
@@ -270,14 +331,20 @@ pub fn count(import: &Import, at: Timestamp) {
         "import ended"
     );
     let mut metrics = Metrics::from_env();
-    metrics.count("ImportCompleted", u32::from(import.status != Status::Failed));
+    metrics.count(
+        "ImportCompleted",
+        u32::from(import.status != Status::Failed),
+    );
     metrics.count("ImportFailed", u32::from(import.status == Status::Failed));
     for (name, rows) in [
         ("RowsImported", counts.imported),
         ("RowsDuplicate", counts.duplicate),
         ("RowsRejected", counts.rejected),
     ] {
-        #[expect(clippy::cast_precision_loss, reason = "a metric, and files have fewer than 2^52 rows")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a metric, and files have fewer than 2^52 rows"
+        )]
         metrics.put(name, Unit::Count, rows as f64);
     }
     metrics.flush(at);

@@ -127,7 +127,9 @@ pub async fn import_sales(
     let fingerprint = Fingerprint::of_bytes(&file);
     let idempotency = context.idempotency.clone();
     let work = |_| async move { run(&context, file).await.map(Work::Answered) };
-    Ok(idempotency.execute(scope, fingerprint, preferred_wait(&headers), work).await)
+    Ok(idempotency
+        .execute(scope, fingerprint, preferred_wait(&headers), work)
+        .await)
 }
 
 async fn rehearse(context: &Context, file: Bytes) -> Result<Response, Problem> {
@@ -145,28 +147,66 @@ async fn rehearse(context: &Context, file: Bytes) -> Result<Response, Problem> {
         errors: report.errors.into_iter().map(RowErrorBody::from).collect(),
         warnings: report.warnings,
     };
-    Ok(Json(Envelope { status: 200, message: "success", data }).into_response())
+    Ok(Json(Envelope {
+        status: 200,
+        message: "success",
+        data,
+    })
+    .into_response())
 }
 
 async fn run(context: &Context, file: Bytes) -> Result<Response, Problem> {
     let id = new_id(context);
     let importer = &context.importer;
-    let object = importer.files.put_direct(id, file.clone()).await.map_err(files_problem)?;
+    let object = importer
+        .files
+        .put_direct(id, file.clone())
+        .await
+        .map_err(files_problem)?;
     // Sent first: whatever becomes of this request, somebody looks after the import.
-    let task = Task { action: Action::Import, import: id };
-    context.queue.send(task, HEAL_AFTER).await.map_err(Problem::aws)?;
+    let task = Task {
+        action: Action::Import,
+        import: id,
+    };
+    context
+        .queue
+        .send(task, HEAL_AFTER)
+        .await
+        .map_err(Problem::aws)?;
     let correlation_id = telemetry::current()
         .map(|invocation| invocation.trace.correlation_id.as_str().to_owned())
         .unwrap_or_default();
-    let mut import = Import::pending(id, ImportFiles::direct_key(id), false, correlation_id, context.now());
+    let mut import = Import::pending(
+        id,
+        ImportFiles::direct_key(id),
+        false,
+        correlation_id,
+        context.now(),
+    );
     import.object = Some(object);
-    if importer.store.create_import(&import).await.map_err(store_problem)? == Write::Conflict {
-        return Err(Problem::internal("two imports were given the same identifier"));
+    if importer
+        .store
+        .create_import(&import)
+        .await
+        .map_err(store_problem)?
+        == Write::Conflict
+    {
+        return Err(Problem::internal(
+            "two imports were given the same identifier",
+        ));
     }
-    let outcome = importer.run(id, &Source::Bytes(file), context.deadline()).await.map_err(import_problem)?;
+    let outcome = importer
+        .run(id, &Source::Bytes(file), context.deadline())
+        .await
+        .map_err(import_problem)?;
     let import = match outcome {
         Outcome::Ended(import) | Outcome::Unfinished(import) => *import,
-        Outcome::Idle => importer.store.import(id).await.map_err(store_problem)?.unwrap_or(import),
+        Outcome::Idle => importer
+            .store
+            .import(id)
+            .await
+            .map_err(store_problem)?
+            .unwrap_or(import),
     };
     if !import.status.is_open() {
         super::import::count(&import, context.now());
@@ -179,9 +219,15 @@ async fn run(context: &Context, file: Bytes) -> Result<Response, Problem> {
     } else {
         (StatusCode::CREATED, "success")
     };
-    let data = Imported { imported_row: import.counts.imported };
+    let data = Imported {
+        imported_row: import.counts.imported,
+    };
     let location = [(LOCATION, format!("/api/sales/imports/{id}"))];
-    let body = Json(Envelope { status: status.as_u16(), message, data });
+    let body = Json(Envelope {
+        status: status.as_u16(),
+        message,
+        data,
+    });
     Ok((status, location, Version(import.version), body).into_response())
 }
 
@@ -197,14 +243,18 @@ async fn file_of(request: Request) -> Result<Bytes, Problem> {
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|_| Problem::unsupported_media_type("multipart/form-data"))?;
-    let malformed = |_: MultipartError| Problem::bad_request("malformed-form", "the form cannot be read");
+    let malformed =
+        |_: MultipartError| Problem::bad_request("malformed-form", "the form cannot be read");
     let mut file = None;
     while let Some(mut field) = form.next_field().await.map_err(malformed)? {
         if field.name() != Some("file") {
             continue;
         }
         if file.is_some() {
-            return Err(Problem::bad_request("several-files", "send one field named file"));
+            return Err(Problem::bad_request(
+                "several-files",
+                "send one field named file",
+            ));
         }
         let mut bytes = BytesMut::new();
         while let Some(chunk) = field.chunk().await.map_err(malformed)? {
@@ -215,5 +265,7 @@ async fn file_of(request: Request) -> Result<Bytes, Problem> {
         }
         file = Some(bytes.freeze());
     }
-    file.ok_or_else(|| Problem::bad_request("missing-file", "send the sales file in a field named file"))
+    file.ok_or_else(|| {
+        Problem::bad_request("missing-file", "send the sales file in a field named file")
+    })
 }

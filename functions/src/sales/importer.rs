@@ -23,12 +23,15 @@ use shared::{
         day::{Day, Manifest, Overflow},
         errors_file,
         file::{
-            Dialect, Encoding, FileError, Limits, ParsedRow, Parser, RejectedRow, RowError, Sink, Start,
-            Summary,
+            Dialect, Encoding, FileError, Limits, ParsedRow, Parser, RejectedRow, RowError, Sink,
+            Start, Summary,
         },
         files::{FilesError, ImportFiles, MOST_BYTES, Plan},
-        import::{Counts, DaySpan, Failure, Import, ImportId, ObjectVersion, Progress, REPORTED_ERRORS, Status},
         identity::RowIdentity,
+        import::{
+            Counts, DaySpan, Failure, Import, ImportId, ObjectVersion, Progress, REPORTED_ERRORS,
+            Status,
+        },
         rules::{self, Extent, MOST_DAYS, MOST_ROWS_A_DAY, Pass},
         store::{SalesStore, StoreError, Write},
     },
@@ -163,7 +166,10 @@ impl<E: Into<ImportError>> From<E> for ScanError {
 }
 
 fn refused(code: &str, message: impl ToString) -> ScanError {
-    ScanError::File(Failure { code: code.to_owned(), message: message.to_string() })
+    ScanError::File(Failure {
+        code: code.to_owned(),
+        message: message.to_string(),
+    })
 }
 
 struct Run<'a> {
@@ -186,9 +192,15 @@ impl Importer {
     /// # Errors
     ///
     /// [`ImportError`]: nothing is lost; another run begins where this one ended.
-    pub async fn run(&self, id: ImportId, source: &Source, deadline: Timestamp) -> Result<Outcome, ImportError> {
+    pub async fn run(
+        &self,
+        id: ImportId,
+        source: &Source,
+        deadline: Timestamp,
+    ) -> Result<Outcome, ImportError> {
         let attempt = self.attempt();
-        let Some((mut import, others_until)) = self.take_up(id, source, &attempt, deadline).await? else {
+        let Some((mut import, others_until)) = self.take_up(id, source, &attempt, deadline).await?
+        else {
             return Ok(Outcome::Idle);
         };
         let run = Run {
@@ -201,9 +213,16 @@ impl Importer {
         };
         let ended = match run.through(&mut import, deadline).boxed().await {
             Ok(ended) => ended,
-            Err(ScanError::Import(ImportError::Files(gone @ (FilesError::Missing | FilesError::Replaced)))) => {
+            Err(ScanError::Import(ImportError::Files(
+                gone @ (FilesError::Missing | FilesError::Replaced),
+            ))) => {
                 import.failure = Some(Failure {
-                    code: if matches!(gone, FilesError::Missing) { "file-missing" } else { "file-replaced" }.into(),
+                    code: if matches!(gone, FilesError::Missing) {
+                        "file-missing"
+                    } else {
+                        "file-replaced"
+                    }
+                    .into(),
                     message: gone.to_string(),
                 });
                 End::Reached
@@ -218,7 +237,11 @@ impl Importer {
             End::Superseded => return Ok(Outcome::Idle),
             End::TimeShort => {
                 import.active_until = others_until;
-                return Ok(if self.save(&mut import).await? { Outcome::Unfinished(Box::new(import)) } else { Outcome::Idle });
+                return Ok(if self.save(&mut import).await? {
+                    Outcome::Unfinished(Box::new(import))
+                } else {
+                    Outcome::Idle
+                });
             }
             End::Reached => {}
         }
@@ -228,7 +251,11 @@ impl Importer {
             (None, _) => Status::CompletedWithErrors,
         };
         import.active_until = others_until;
-        Ok(if self.save(&mut import).await? { Outcome::Ended(Box::new(import)) } else { Outcome::Idle })
+        Ok(if self.save(&mut import).await? {
+            Outcome::Ended(Box::new(import))
+        } else {
+            Outcome::Idle
+        })
     }
 
     /// Counts what importing `source` would do, by the same steps, and writes nothing.
@@ -236,7 +263,12 @@ impl Importer {
     /// # Errors
     ///
     /// The failure that the import would end with, or an [`ImportError`].
-    pub async fn rehearse(&self, id: ImportId, source: &Source, deadline: Timestamp) -> Result<Result<Report, Failure>, ImportError> {
+    pub async fn rehearse(
+        &self,
+        id: ImportId,
+        source: &Source,
+        deadline: Timestamp,
+    ) -> Result<Result<Report, Failure>, ImportError> {
         let run = Run {
             importer: self,
             attempt: self.attempt(),
@@ -251,11 +283,26 @@ impl Importer {
             Err(ScanError::File(failure)) => return Ok(Err(failure)),
             Err(ScanError::Import(error)) => return Err(error),
         };
-        let mut counts = Counts { rejected: scanned.rejected, ..Counts::default() };
+        let mut counts = Counts {
+            rejected: scanned.rejected,
+            ..Counts::default()
+        };
         for pass in rules::passes(&scanned.plan.days, None, self.rows_at_once) {
-            let mut rows = if pass.parts == 1 { run.read(&scanned.plan, pass, 0).await? } else { BTreeMap::new() };
-            let days: Vec<Date> = scanned.plan.days.range(pass.first..=pass.last).map(|(day, _)| *day).collect();
-            for (_, day) in run.store_days(&scanned.plan, pass, &days, &mut rows).await? {
+            let mut rows = if pass.parts == 1 {
+                run.read(&scanned.plan, pass, 0).await?
+            } else {
+                BTreeMap::new()
+            };
+            let days: Vec<Date> = scanned
+                .plan
+                .days
+                .range(pass.first..=pass.last)
+                .map(|(day, _)| *day)
+                .collect();
+            for (_, day) in run
+                .store_days(&scanned.plan, pass, &days, &mut rows)
+                .await?
+            {
                 counts.imported += day.imported;
                 counts.duplicate += day.duplicate;
             }
@@ -278,7 +325,9 @@ impl Importer {
         deadline: Timestamp,
     ) -> Result<Option<(Import, Option<Timestamp>)>, ImportError> {
         for _ in 0..COMMIT_TRIES {
-            let Some(mut import) = self.store.import(id).await? else { return Ok(None) };
+            let Some(mut import) = self.store.import(id).await? else {
+                return Ok(None);
+            };
             if !import.status.is_open() {
                 return Ok(None);
             }
@@ -291,7 +340,9 @@ impl Importer {
             }
             import.bytes.total = source.len();
             import.attempt = Some(attempt.to_owned());
-            let others_until = import.active_until.filter(|&until| until > self.clock.now());
+            let others_until = import
+                .active_until
+                .filter(|&until| until > self.clock.now());
             import.active_until = others_until.max(Some(deadline + MARGIN));
             import.updated_at = self.clock.now();
             import.version += 1;
@@ -321,8 +372,14 @@ impl Importer {
     /// # Errors
     ///
     /// [`ImportError`]: nothing is lost; another call goes on.
-    pub async fn take_back(&self, id: ImportId, deadline: Timestamp) -> Result<Outcome, ImportError> {
-        let Some(mut import) = self.store.import(id).await? else { return Ok(Outcome::Idle) };
+    pub async fn take_back(
+        &self,
+        id: ImportId,
+        deadline: Timestamp,
+    ) -> Result<Outcome, ImportError> {
+        let Some(mut import) = self.store.import(id).await? else {
+            return Ok(Outcome::Idle);
+        };
         if import.status != Status::Deleting {
             return Ok(Outcome::Idle);
         }
@@ -337,9 +394,14 @@ impl Importer {
                 self.save(&mut import).await?;
                 return Ok(Outcome::Unfinished(Box::new(import)));
             }
-            let work: Vec<_> =
-                days.iter().map(|&day| self.take_back_day(id, day, &attempt, &chunks).boxed()).collect();
-            stream::iter(work).buffer_unordered(DAYS_AT_ONCE).try_collect::<()>().await?;
+            let work: Vec<_> = days
+                .iter()
+                .map(|&day| self.take_back_day(id, day, &attempt, &chunks).boxed())
+                .collect();
+            stream::iter(work)
+                .buffer_unordered(DAYS_AT_ONCE)
+                .try_collect::<()>()
+                .await?;
         }
         import.status = Status::Deleted;
         import.next_day = None;
@@ -364,8 +426,13 @@ impl Importer {
                 .visit_chunks(date, |name, frame| {
                     if !day.chunks.contains_key(name) {
                         orphans.extend(is_orphan(name, oldest).then(|| name.to_owned()));
-                    } else if undo.as_ref().is_some_and(|undo| undo.rewrite.iter().any(|other| other == name)) {
-                        builder.push_chunk(&frame, |import| import != id).map_err(|error| error.of(name))?;
+                    } else if undo
+                        .as_ref()
+                        .is_some_and(|undo| undo.rewrite.iter().any(|other| other == name))
+                    {
+                        builder
+                            .push_chunk(&frame, |import| import != id)
+                            .map_err(|error| error.of(name))?;
                     }
                     Ok(())
                 })
@@ -381,7 +448,8 @@ impl Importer {
                 manifest.remove(name);
             }
             let rewritten = builder.finish().map_err(|error| error.of("rewritten"))?;
-            let written = put_chunks(&self.store, date, rewritten, attempt, chunks, &mut manifest).await?;
+            let written =
+                put_chunks(&self.store, date, rewritten, attempt, chunks, &mut manifest).await?;
             let next = day.with_chunks(manifest, orders)?;
             match self.store.commit(&next).await? {
                 Write::Done => {
@@ -398,7 +466,11 @@ impl Importer {
     /// How many orders the day keeps when `id`'s rows go: those that no other import's row names go
     /// with them.
     async fn orders_without(&self, day: &Day, id: ImportId) -> Result<u64, ImportError> {
-        let is_alone = day.chunks.values().flat_map(BTreeMap::keys).all(|import| *import == id);
+        let is_alone = day
+            .chunks
+            .values()
+            .flat_map(BTreeMap::keys)
+            .all(|import| *import == id);
         if is_alone {
             return Ok(0);
         }
@@ -459,7 +531,10 @@ async fn put_chunks(
 
 fn span(plan: &Plan) -> Option<DaySpan> {
     let (first, last) = (plan.days.keys().next()?, plan.days.keys().next_back()?);
-    Some(DaySpan { first: *first, last: *last })
+    Some(DaySpan {
+        first: *first,
+        last: *last,
+    })
 }
 
 enum End {
@@ -489,8 +564,16 @@ impl Run<'_> {
         };
         let mut reported = self.importer.clock.now();
         for pass in rules::passes(&plan.days, import.next_day, self.importer.rows_at_once) {
-            let mut rows = if pass.parts == 1 { self.read(&plan, pass, 0).await? } else { BTreeMap::new() };
-            let days: Vec<Date> = plan.days.range(pass.first..=pass.last).map(|(day, _)| *day).collect();
+            let mut rows = if pass.parts == 1 {
+                self.read(&plan, pass, 0).await?
+            } else {
+                BTreeMap::new()
+            };
+            let days: Vec<Date> = plan
+                .days
+                .range(pass.first..=pass.last)
+                .map(|(day, _)| *day)
+                .collect();
             for days in days.chunks(DAYS_BETWEEN_CHECKS) {
                 if self.importer.time_is_short(deadline) {
                     import.next_day = days.first().copied();
@@ -516,13 +599,25 @@ impl Run<'_> {
     }
 
     /// The first pass; `None` when another run has taken over.
-    async fn validate(&self, import: &mut Import, deadline: Timestamp) -> Result<Option<Plan>, ScanError> {
+    async fn validate(
+        &self,
+        import: &mut Import,
+        deadline: Timestamp,
+    ) -> Result<Option<Plan>, ScanError> {
         let (store, files) = (&self.importer.store, &self.importer.files);
         let scanned = self.scan(Some(import), deadline, Some(files)).await?;
-        let Some(scanned) = scanned else { return Ok(None) };
+        let Some(scanned) = scanned else {
+            return Ok(None);
+        };
         import.bytes.done = import.bytes.total;
-        import.rows = Progress { done: 0, total: scanned.plan.days.values().map(|day| day.rows).sum() };
-        import.counts = Counts { rejected: scanned.rejected, ..Counts::default() };
+        import.rows = Progress {
+            done: 0,
+            total: scanned.plan.days.values().map(|day| day.rows).sum(),
+        };
+        import.counts = Counts {
+            rejected: scanned.rejected,
+            ..Counts::default()
+        };
         import.days = span(&scanned.plan);
         import.warnings = scanned.warnings;
         import.next_day = None;
@@ -530,7 +625,9 @@ impl Run<'_> {
             store.put_row_errors(self.import, &scanned.errors).await?;
         }
         if self.writes {
-            store.put_import_days(self.import, scanned.plan.days.keys().copied()).await?;
+            store
+                .put_import_days(self.import, scanned.plan.days.keys().copied())
+                .await?;
         }
         files.put_plan(self.import, &scanned.plan).await?;
         import.status = Status::Importing;
@@ -549,7 +646,10 @@ impl Run<'_> {
         }
         let mut encoding = Encoding::Utf8;
         loop {
-            match self.scan_as(encoding, report.as_deref_mut(), deadline, errors_to).await? {
+            match self
+                .scan_as(encoding, report.as_deref_mut(), deadline, errors_to)
+                .await?
+            {
                 Ok(scanned) => return Ok(scanned),
                 Err(error) => match error.restart_in() {
                     Some(other) if encoding != other => encoding = other,
@@ -579,7 +679,10 @@ impl Run<'_> {
                 return Ok(Err(error));
             }
             if parsing.sink.days.len() > MOST_DAYS {
-                return Err(refused("too-many-days", format!("rows fall on more than {MOST_DAYS} days")));
+                return Err(refused(
+                    "too-many-days",
+                    format!("rows fall on more than {MOST_DAYS} days"),
+                ));
             }
             if let (Some(file), Some(rejected)) = (&mut errors_file, parsing.sink.take_rejected()) {
                 file.write(&rejected).await?;
@@ -609,7 +712,11 @@ impl Run<'_> {
             }
             file.finish().await?;
         }
-        if let Some((day, _)) = pass.days.iter().find(|(_, extent)| extent.rows > MOST_ROWS_A_DAY) {
+        if let Some((day, _)) = pass
+            .days
+            .iter()
+            .find(|(_, extent)| extent.rows > MOST_ROWS_A_DAY)
+        {
             let message = format!("more than {MOST_ROWS_A_DAY} rows fall on {day}: split the file");
             return Err(refused("day-too-large", message));
         }
@@ -617,7 +724,10 @@ impl Run<'_> {
             rejected: summary.rejected,
             errors: pass.errors,
             warnings: summary.warnings.iter().map(ToString::to_string).collect(),
-            plan: Plan { dialect: summary.dialect, days: pass.days },
+            plan: Plan {
+                dialect: summary.dialect,
+                days: pass.days,
+            },
         })))
     }
 
@@ -636,9 +746,26 @@ impl Run<'_> {
     }
 
     /// The second pass over one stretch: the rows of its days, or of one part of its only day.
-    async fn read(&self, plan: &Plan, pass: Pass, part: u64) -> Result<BTreeMap<Date, DayRows>, ImportError> {
-        let start = Start::Resume { dialect: plan.dialect.clone(), offset: pass.from, row: 2 };
-        let mut parsing = Parsing::new(start, SecondPass { pass, part, days: BTreeMap::new(), failed: None });
+    async fn read(
+        &self,
+        plan: &Plan,
+        pass: Pass,
+        part: u64,
+    ) -> Result<BTreeMap<Date, DayRows>, ImportError> {
+        let start = Start::Resume {
+            dialect: plan.dialect.clone(),
+            offset: pass.from,
+            row: 2,
+        };
+        let mut parsing = Parsing::new(
+            start,
+            SecondPass {
+                pass,
+                part,
+                days: BTreeMap::new(),
+                failed: None,
+            },
+        );
         let mut at = pass.from;
         let mut slice = self.slice(at, pass.to).await?;
         while !slice.is_empty() {
@@ -649,7 +776,10 @@ impl Run<'_> {
                 return Err(ImportError::Inconsistent);
             }
         }
-        let (_, rows) = parsing.finish().await?.map_err(|_| ImportError::Inconsistent)?;
+        let (_, rows) = parsing
+            .finish()
+            .await?
+            .map_err(|_| ImportError::Inconsistent)?;
         match rows.failed {
             Some(error) => Err(ChunkError::Frame(error).of("new").into()),
             None => Ok(rows.days),
@@ -668,7 +798,10 @@ impl Run<'_> {
             let stored = self.store_day(plan, pass, date, rows.remove(&date));
             work.push(stored.map_ok(move |counts| (date, counts)).boxed());
         }
-        stream::iter(work).buffer_unordered(DAYS_AT_ONCE).try_collect().await
+        stream::iter(work)
+            .buffer_unordered(DAYS_AT_ONCE)
+            .try_collect()
+            .await
     }
 
     /// Adds what is new of a day, and says how many rows that was.
@@ -684,7 +817,10 @@ impl Run<'_> {
         for _ in 0..COMMIT_TRIES {
             let day = store.day(date).await?;
             if let Some(part) = day.part_of(self.import)? {
-                return Ok(DayCounts { imported: part.rows, duplicate: in_file.saturating_sub(part.rows) });
+                return Ok(DayCounts {
+                    imported: part.rows,
+                    duplicate: in_file.saturating_sub(part.rows),
+                });
             }
             let mut change = Change {
                 manifest: day.chunks.clone(),
@@ -726,9 +862,19 @@ impl Run<'_> {
     }
 
     /// Writes the chunks of the rows that `day` does not have yet, and notes them in `change`.
-    async fn add(&self, day: &Day, rows: &DayRows, change: &mut Change, parts: u64) -> Result<(), ImportError> {
+    async fn add(
+        &self,
+        day: &Day,
+        rows: &DayRows,
+        change: &mut Change,
+        parts: u64,
+    ) -> Result<(), ImportError> {
         let store = &self.importer.store;
-        let merge = if parts == 1 { rules::chunks_to_merge(&day.chunks, 1, chunk::FULL as u64) } else { Vec::new() };
+        let merge = if parts == 1 {
+            rules::chunks_to_merge(&day.chunks, 1, chunk::FULL as u64)
+        } else {
+            Vec::new()
+        };
         let in_file: HashSet<RowIdentity> = rows.identities().iter().copied().collect();
         let mut new_sales: HashSet<u128> = rows.sales().iter().copied().collect();
         let mut stored = HashSet::new();
@@ -772,7 +918,9 @@ impl Run<'_> {
             if new_sales.contains(&rows.sales()[index]) {
                 sales.insert(rows.sales()[index]);
             }
-            builder.push(rows, index, ordinal, self.import).map_err(|error| error.of("new"))?;
+            builder
+                .push(rows, index, ordinal, self.import)
+                .map_err(|error| error.of("new"))?;
         }
         change.orders += sales.len() as u64;
         for name in merge {
@@ -780,8 +928,15 @@ impl Run<'_> {
             change.removed.push(name);
         }
         let chunks = builder.finish().map_err(|error| error.of("new"))?;
-        let written =
-            put_chunks(store, day.date, chunks, &self.attempt, &self.chunks, &mut change.manifest).await?;
+        let written = put_chunks(
+            store,
+            day.date,
+            chunks,
+            &self.attempt,
+            &self.chunks,
+            &mut change.manifest,
+        )
+        .await?;
         change.written.extend(written);
         Ok(())
     }
@@ -805,7 +960,11 @@ struct Parsing<S> {
 
 impl<S: Sink + Send + 'static> Parsing<S> {
     fn new(start: Start, sink: S) -> Self {
-        Self { parser: Parser::new(start, Limits::default()), sink, failed: None }
+        Self {
+            parser: Parser::new(start, Limits::default()),
+            sink,
+            failed: None,
+        }
     }
 
     async fn feed(mut self, slice: Bytes) -> Result<Self, tokio::task::JoinError> {
@@ -838,7 +997,9 @@ struct FirstPass {
 
 impl FirstPass {
     fn close_day(&mut self) {
-        let Some((date, stretch)) = self.day.take() else { return };
+        let Some((date, stretch)) = self.day.take() else {
+            return;
+        };
         self.days
             .entry(date)
             .and_modify(|extent| {
@@ -866,7 +1027,14 @@ impl Sink for FirstPass {
             Some((date, extent)) if *date == row.date => extent.include(row.start, row.end),
             _ => {
                 self.close_day();
-                self.day = Some((row.date, Extent { rows: 1, from: row.start, to: row.end }));
+                self.day = Some((
+                    row.date,
+                    Extent {
+                        rows: 1,
+                        from: row.start,
+                        to: row.end,
+                    },
+                ));
             }
         }
     }

@@ -167,7 +167,12 @@ fn selected(body: &impl Serialize, fields: &Fields) -> Result<serde_json::Value,
 async fn find(context: &Context, id: &str) -> Result<Import, Problem> {
     let missing = || Problem::not_found("no such import");
     let id: ImportId = id.parse().map_err(|_| missing())?;
-    let import = context.importer.store.import(id).await.map_err(store_problem)?;
+    let import = context
+        .importer
+        .store
+        .import(id)
+        .await
+        .map_err(store_problem)?;
     import.ok_or_else(missing)
 }
 
@@ -197,10 +202,16 @@ pub async fn list(
     query.only(&["key", "limit", "cursor", "fields"])?;
     let limit = Limit::from_query(&query)?.get();
     let fields = Fields::from_query(&query, FIELDS)?;
-    let scope = CursorScope { route: LIST, query: &query, caller: caller.sub() };
+    let scope = CursorScope {
+        route: LIST,
+        query: &query,
+        caller: caller.sub(),
+    };
     let before = match context.cursors.open(scope)? {
         None => None,
-        Some(payload) => std::str::from_utf8(&payload).ok().and_then(|id| id.parse::<ImportId>().ok()),
+        Some(payload) => std::str::from_utf8(&payload)
+            .ok()
+            .and_then(|id| id.parse::<ImportId>().ok()),
     };
     let found = context
         .importer
@@ -262,12 +273,25 @@ async fn report(context: &Context, import: Import) -> Result<ReportBody, Problem
     let has_errors = import.counts.rejected > 0;
     let (mut errors, mut errors_url) = (Vec::new(), None);
     if has_errors {
-        let stored = context.importer.store.row_errors(import.id).await.map_err(store_problem)?;
+        let stored = context
+            .importer
+            .store
+            .row_errors(import.id)
+            .await
+            .map_err(store_problem)?;
         errors = stored.into_iter().map(RowErrorBody::from).collect();
-        let link = context.importer.files.errors_link(import.id, LINK_LIFETIME).await;
+        let link = context
+            .importer
+            .files
+            .errors_link(import.id, LINK_LIFETIME)
+            .await;
         errors_url = Some(link.map_err(files_problem)?);
     }
-    Ok(ReportBody { import: import.into(), errors, errors_url })
+    Ok(ReportBody {
+        import: import.into(),
+        errors,
+        errors_url,
+    })
 }
 
 /// Takes back exactly the rows of one import.
@@ -309,12 +333,23 @@ pub async fn delete(
     if import.status == Status::Deleted {
         return Ok(answer(StatusCode::OK, import));
     }
-    if import.active_until.is_some_and(|until| until > context.now()) {
-        let busy = Problem::conflict("import-in-progress", "the import is at work: take it back when it has ended");
+    if import
+        .active_until
+        .is_some_and(|until| until > context.now())
+    {
+        let busy = Problem::conflict(
+            "import-in-progress",
+            "the import is at work: take it back when it has ended",
+        );
         return Err(busy.with_retry_after(10));
     }
     let import = begin(&context, import).await?;
-    match context.importer.take_back(import.id, context.deadline()).await.map_err(import_problem)? {
+    match context
+        .importer
+        .take_back(import.id, context.deadline())
+        .await
+        .map_err(import_problem)?
+    {
         Outcome::Ended(import) => Ok(answer(StatusCode::OK, *import)),
         Outcome::Unfinished(import) => Ok(answer(StatusCode::ACCEPTED, *import)),
         Outcome::Idle => {
@@ -326,15 +361,27 @@ pub async fn delete(
 
 /// Marks the import as being deleted; from here on the queue will see it through.
 async fn begin(context: &Context, mut import: Import) -> Result<Import, Problem> {
-    let task = Task { action: Action::TakeBack, import: import.id };
-    context.queue.send(task, HEAL_AFTER).await.map_err(Problem::aws)?;
+    let task = Task {
+        action: Action::TakeBack,
+        import: import.id,
+    };
+    context
+        .queue
+        .send(task, HEAL_AFTER)
+        .await
+        .map_err(Problem::aws)?;
     if import.status != Status::Deleting {
         let expected = import.version;
         import.status = Status::Deleting;
         import.next_day = None;
         import.updated_at = context.now();
         import.version += 1;
-        let write = context.importer.store.save_import(&import, expected).await.map_err(store_problem)?;
+        let write = context
+            .importer
+            .store
+            .save_import(&import, expected)
+            .await
+            .map_err(store_problem)?;
         if write == Write::Conflict {
             return Err(Problem::precondition_failed());
         }
@@ -343,5 +390,10 @@ async fn begin(context: &Context, mut import: Import) -> Result<Import, Problem>
 }
 
 fn answer(status: StatusCode, import: Import) -> Response {
-    (status, Version(import.version), Json(ImportBody::from(import))).into_response()
+    (
+        status,
+        Version(import.version),
+        Json(ImportBody::from(import)),
+    )
+        .into_response()
 }

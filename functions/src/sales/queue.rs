@@ -42,7 +42,11 @@ impl TaskQueue {
     /// # Errors
     ///
     /// The SDK's, when the queue did not take the message.
-    pub async fn send(&self, task: Task, delay_seconds: i32) -> Result<(), SdkError<SendMessageError>> {
+    pub async fn send(
+        &self,
+        task: Task,
+        delay_seconds: i32,
+    ) -> Result<(), SdkError<SendMessageError>> {
         let ids = telemetry::current().map(|invocation| invocation.trace.message_attributes());
         let body = serde_json::json!(task).to_string();
         self.client
@@ -64,8 +68,15 @@ mod tests {
     #[test]
     fn a_task_has_its_wire_format() {
         let import: ImportId = "00000000000000000000000001".parse().unwrap();
-        let text = serde_json::to_string(&Task { action: Action::TakeBack, import }).unwrap();
-        assert_eq!(text, r#"{"action":"take-back","import":"00000000000000000000000001"}"#);
+        let text = serde_json::to_string(&Task {
+            action: Action::TakeBack,
+            import,
+        })
+        .unwrap();
+        assert_eq!(
+            text,
+            r#"{"action":"take-back","import":"00000000000000000000000001"}"#
+        );
         assert_eq!(serde_json::from_str::<Task>(&text).unwrap().import, import);
     }
 }

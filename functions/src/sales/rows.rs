@@ -120,26 +120,39 @@ pub async fn list(
     query.only(&["start", "end", "limit", "cursor", "fields"])?;
     let (start, end) = (day(&query, "start")?, day(&query, "end")?);
     if end < start {
-        return Err(Problem::invalid_query(FieldError::query("end", "end-before-start", "end is before start")));
+        return Err(Problem::invalid_query(FieldError::query(
+            "end",
+            "end-before-start",
+            "end is before start",
+        )));
     }
-    let scope = CursorScope { route: ROUTE, query: &query, caller: caller.sub() };
+    let scope = CursorScope {
+        route: ROUTE,
+        query: &query,
+        caller: caller.sub(),
+    };
     let from = match context.cursors.open(scope)? {
         None => None,
         Some(payload) => Position::decode(&payload),
     };
     let next_cursor = |next: &Option<Position>| {
-        next.as_ref().map(|next| context.cursors.sign(scope, next.encode().as_bytes()))
+        next.as_ref()
+            .map(|next| context.cursors.sign(scope, next.encode().as_bytes()))
     };
     if wants_csv(&headers) {
         let limit = csv_limit(&query)?;
-        let page = read(&context, (start, end), from, limit, |row| row.cells.map(str::to_owned)).await?;
+        let page = read(&context, (start, end), from, limit, |row| {
+            row.cells.map(str::to_owned)
+        })
+        .await?;
         let mut body = Vec::new();
         export_file::write_header(&mut body);
         for row in &page.rows {
             export_file::write_row(&mut body, &row.each_ref().map(String::as_str));
         }
         let mut response = ([(CONTENT_TYPE, "text/csv; charset=utf-8")], body).into_response();
-        let link = next_cursor(&page.next).map(|cursor| format!("<?{}>; rel=\"next\"", query.with("cursor", &cursor)));
+        let link = next_cursor(&page.next)
+            .map(|cursor| format!("<?{}>; rel=\"next\"", query.with("cursor", &cursor)));
         if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
             response.headers_mut().insert(LINK, link);
         }
@@ -147,9 +160,18 @@ pub async fn list(
     }
     let limit = Limit::from_query(&query)?.get();
     let fields = Fields::from_query(&query, FIELDS)?;
-    let page = read(&context, (start, end), from, limit, |row| fields.apply(body(row))).await?;
+    let page = read(&context, (start, end), from, limit, |row| {
+        fields.apply(body(row))
+    })
+    .await?;
     let next_cursor = next_cursor(&page.next);
-    Ok(list_response(&query, List { data: page.rows, next_cursor }))
+    Ok(list_response(
+        &query,
+        List {
+            data: page.rows,
+            next_cursor,
+        },
+    ))
 }
 
 fn day(query: &Query, name: &str) -> Result<Date, Problem> {
@@ -163,20 +185,32 @@ fn wants_csv(headers: &HeaderMap) -> bool {
     headers
         .get(ACCEPT)
         .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.split([',', ';']).any(|kind| kind.trim().eq_ignore_ascii_case("text/csv")))
+        .is_some_and(|accept| {
+            accept
+                .split([',', ';'])
+                .any(|kind| kind.trim().eq_ignore_ascii_case("text/csv"))
+        })
 }
 
 fn csv_limit(query: &Query) -> Result<usize, Problem> {
-    let Some(text) = query.get("limit") else { return Ok(MOST_CSV_ROWS) };
-    text.parse().ok().filter(|limit| (1..=MOST_CSV_ROWS).contains(limit)).ok_or_else(|| {
-        let detail = format!("limit must be a whole number from 1 to {MOST_CSV_ROWS} for CSV");
-        Problem::invalid_query(FieldError::query("limit", "invalid-limit", detail))
-    })
+    let Some(text) = query.get("limit") else {
+        return Ok(MOST_CSV_ROWS);
+    };
+    text.parse()
+        .ok()
+        .filter(|limit| (1..=MOST_CSV_ROWS).contains(limit))
+        .ok_or_else(|| {
+            let detail = format!("limit must be a whole number from 1 to {MOST_CSV_ROWS} for CSV");
+            Problem::invalid_query(FieldError::query("limit", "invalid-limit", detail))
+        })
 }
 
 fn body(row: &StoredRow<'_>) -> Value {
     let mut members = Map::new();
-    members.insert("date".into(), json!(parse_date(row.cells[Column::SaleDate as usize]).ok()));
+    members.insert(
+        "date".into(),
+        json!(parse_date(row.cells[Column::SaleDate as usize]).ok()),
+    );
     members.insert("import".into(), json!(row.import));
     for (name, cell) in FIELDS[2..].iter().zip(row.cells) {
         members.insert((*name).to_owned(), json!(cell));
@@ -192,7 +226,10 @@ async fn read<T>(
     make: impl Fn(&StoredRow<'_>) -> T,
 ) -> Result<Page<T>, Problem> {
     let store = &context.importer.store;
-    let mut page = Page { rows: Vec::new(), next: None };
+    let mut page = Page {
+        rows: Vec::new(),
+        next: None,
+    };
     let mut bytes = 0;
     let mut at = from.as_ref().map_or(start, |from| from.date.max(start));
     while let Some(day) = store.next_day(at, end).await.map_err(store_problem)? {
@@ -206,10 +243,15 @@ async fn read<T>(
             let frame = store.chunk(day.date, name).await.map_err(store_problem)?;
             // An undo may have taken the chunk out since its day was read.
             let Some(frame) = frame else { continue };
-            let rows = StoredRows::decode(&frame).map_err(|error| store_problem(StoreError::from(error.of(name))))?;
+            let rows = StoredRows::decode(&frame)
+                .map_err(|error| store_problem(StoreError::from(error.of(name))))?;
             for (index, row) in rows.iter().enumerate().skip(skip) {
                 if page.rows.len() == limit || bytes > MOST_PAGE_BYTES {
-                    page.next = Some(Position { date: day.date, chunk: name.clone(), row: index });
+                    page.next = Some(Position {
+                        date: day.date,
+                        chunk: name.clone(),
+                        row: index,
+                    });
                     return Ok(page);
                 }
                 bytes += row.cells.iter().map(|cell| cell.len()).sum::<usize>();
@@ -230,8 +272,15 @@ mod tests {
 
     #[test]
     fn a_position_reads_back_as_written_and_nonsense_is_none() {
-        let position = Position { date: jiff::civil::date(2025, 3, 1), chunk: "a-1".into(), row: 7 };
-        assert_eq!(Position::decode(position.encode().as_bytes()), Some(position));
+        let position = Position {
+            date: jiff::civil::date(2025, 3, 1),
+            chunk: "a-1".into(),
+            row: 7,
+        };
+        assert_eq!(
+            Position::decode(position.encode().as_bytes()),
+            Some(position)
+        );
         assert_eq!(Position::decode(b"2025-03-01 x"), None);
     }
 

@@ -31,7 +31,10 @@ fn noise(seed: u64, bound: u64) -> impl FnMut() -> u64 {
 }
 
 /// A day of a shop, in the columns of a point-of-sale export and two of ours.
-#[expect(clippy::too_many_lines, reason = "nineteen columns are named and filled")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "nineteen columns are named and filled"
+)]
 fn sales(rows: usize) -> Frame {
     const ITEMS: [(&str, u64); 12] = [
         ("Day pass", 32_000),

@@ -137,7 +137,12 @@ impl ChunkBuilder {
         import: ImportId,
     ) -> Result<(), ChunkError> {
         let total = rows.totals[index];
-        self.append(|column| cell(&rows.cells[column], index), ordinal.into(), import, total)
+        self.append(
+            |column| cell(&rows.cells[column], index),
+            ordinal.into(),
+            import,
+            total,
+        )
     }
 
     /// Appends every row of a stored chunk that `keep` wants.
@@ -196,7 +201,12 @@ impl ChunkBuilder {
                 let mut half = Self::default();
                 for row in range {
                     let (import, total) = self.totals[row];
-                    half.append(|column| cell(&self.cells[column], row), self.ordinals[row], import, total)?;
+                    half.append(
+                        |column| cell(&self.cells[column], row),
+                        self.ordinals[row],
+                        import,
+                        total,
+                    )?;
                 }
                 done.extend(half.encode()?);
             }
@@ -207,10 +217,16 @@ impl ChunkBuilder {
         }
         let mut parts: BTreeMap<ImportId, Part> = BTreeMap::new();
         for (import, total) in self.totals {
-            let row = Part { rows: 1, revenue: decimal(total) };
+            let row = Part {
+                rows: 1,
+                revenue: decimal(total),
+            };
             parts.entry(import).or_default().add(&row)?;
         }
-        done.push(Chunk { frame: bytes, parts });
+        done.push(Chunk {
+            frame: bytes,
+            parts,
+        });
         Ok(done)
     }
 
@@ -260,7 +276,10 @@ impl ChunkError {
     /// The same error, with the chunk's name.
     #[must_use]
     pub fn of(self, name: &str) -> StoreError {
-        StoreError::Chunk { name: name.to_owned(), source: self }
+        StoreError::Chunk {
+            name: name.to_owned(),
+            source: self,
+        }
     }
 }
 
@@ -295,8 +314,16 @@ pub fn visit_identities(
     date: Date,
     mut visit: impl FnMut(StoredIdentity),
 ) -> Result<(), ChunkError> {
-    let (sale, item, total) = (name(Column::SaleId), name(Column::ItemName), name(Column::TotalPaid));
-    let frame = Frame::decode_columns(frame, &[sale, item, total, IMPORT, ORDINAL], &Limits::default())?;
+    let (sale, item, total) = (
+        name(Column::SaleId),
+        name(Column::ItemName),
+        name(Column::TotalPaid),
+    );
+    let frame = Frame::decode_columns(
+        frame,
+        &[sale, item, total, IMPORT, ORDINAL],
+        &Limits::default(),
+    )?;
     let (sales, items) = (frame.texts(sale)?, frame.texts(item)?);
     let (totals, imports) = (frame.texts(total)?, frame.texts(IMPORT)?);
     for (row, &ordinal) in frame.ints(ORDINAL)?.iter().enumerate() {
@@ -306,7 +333,9 @@ pub fn visit_identities(
             identity: RowIdentity::of(sale_id, date, cell(items, row).trim(), total),
             ordinal: u32::try_from(ordinal).map_err(|_| ChunkError::Cell(ORDINAL))?,
             sale: sale_digest(sale_id),
-            import: cell(imports, row).parse().map_err(|_| ChunkError::Cell(IMPORT))?,
+            import: cell(imports, row)
+                .parse()
+                .map_err(|_| ChunkError::Cell(IMPORT))?,
         });
     }
     Ok(())
@@ -339,7 +368,9 @@ impl StoredRows {
     /// [`ChunkError`] when the bytes are no chunk.
     pub fn decode(frame: &[u8]) -> Result<Self, ChunkError> {
         let frame = Frame::decode(frame, &Limits::default())?;
-        let cells = Column::ALL.into_iter().map(|column| frame.texts(name(column)).cloned());
+        let cells = Column::ALL
+            .into_iter()
+            .map(|column| frame.texts(name(column)).cloned());
         let imports = frame.texts(IMPORT)?.iter();
         Ok(Self {
             cells: cells.collect::<Result<_, _>>()?,

@@ -77,7 +77,10 @@ fn failed<E>(operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) 
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    move |error| match error.raw_response().map(|response| response.status().as_u16()) {
+    move |error| match error
+        .raw_response()
+        .map(|response| response.status().as_u16())
+    {
         Some(404) => FilesError::Missing,
         Some(412) => FilesError::Replaced,
         _ => FilesError::Unavailable {
@@ -153,7 +156,12 @@ impl ImportFiles {
     /// # Errors
     ///
     /// [`FilesError`]: the object is gone or replaced, or the bucket fails.
-    pub async fn read(&self, object: &ObjectVersion, from: u64, to: u64) -> Result<Bytes, FilesError> {
+    pub async fn read(
+        &self,
+        object: &ObjectVersion,
+        from: u64,
+        to: u64,
+    ) -> Result<Bytes, FilesError> {
         let out = self
             .get(&object.key)
             .if_match(format!("\"{}\"", object.etag))
@@ -172,10 +180,20 @@ impl ImportFiles {
     pub async fn put_direct(&self, id: ImportId, file: Bytes) -> Result<ObjectVersion, FilesError> {
         let (key, size) = (Self::direct_key(id), file.len() as u64);
         let put = self.put(&key, "text/csv", file).await?;
-        Ok(ObjectVersion { key, etag: put, sequencer: String::new(), size })
+        Ok(ObjectVersion {
+            key,
+            etag: put,
+            sequencer: String::new(),
+            size,
+        })
     }
 
-    async fn put(&self, key: &str, kind: &str, body: impl Into<Bytes>) -> Result<String, FilesError> {
+    async fn put(
+        &self,
+        key: &str,
+        kind: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<String, FilesError> {
         let out = self
             .client
             .put_object()
@@ -196,7 +214,8 @@ impl ImportFiles {
     /// [`FilesError`] when the bucket fails.
     pub async fn put_plan(&self, id: ImportId, plan: &Plan) -> Result<(), FilesError> {
         let text = serde_json::to_vec(plan)?;
-        self.put(&Self::plan_key(id), "application/json", text).await?;
+        self.put(&Self::plan_key(id), "application/json", text)
+            .await?;
         Ok(())
     }
 
@@ -206,7 +225,12 @@ impl ImportFiles {
     ///
     /// [`FilesError`] when the bucket fails or the plan cannot be read.
     pub async fn plan(&self, id: ImportId) -> Result<Option<Plan>, FilesError> {
-        let out = match self.get(&Self::plan_key(id)).send().await.map_err(failed("GetObject")) {
+        let out = match self
+            .get(&Self::plan_key(id))
+            .send()
+            .await
+            .map_err(failed("GetObject"))
+        {
             Ok(out) => out,
             Err(FilesError::Missing) => return Ok(None),
             Err(error) => return Err(error),
@@ -219,7 +243,10 @@ impl ImportFiles {
     /// # Errors
     ///
     /// [`FilesError`]: the object is gone or replaced, or the bucket fails.
-    pub async fn metadata(&self, object: &ObjectVersion) -> Result<HashMap<String, String>, FilesError> {
+    pub async fn metadata(
+        &self,
+        object: &ObjectVersion,
+    ) -> Result<HashMap<String, String>, FilesError> {
         let out = self
             .client
             .head_object()
@@ -237,12 +264,17 @@ impl ImportFiles {
     /// # Errors
     ///
     /// [`FilesError::Unavailable`] when no credentials are at hand.
-    pub async fn errors_link(&self, id: ImportId, lifetime: Duration) -> Result<String, FilesError> {
-        let presigning = PresigningConfig::expires_in(lifetime).map_err(|error| FilesError::Unavailable {
-            operation: "presign",
-            code: "lifetime".into(),
-            source: Box::new(error),
-        })?;
+    pub async fn errors_link(
+        &self,
+        id: ImportId,
+        lifetime: Duration,
+    ) -> Result<String, FilesError> {
+        let presigning =
+            PresigningConfig::expires_in(lifetime).map_err(|error| FilesError::Unavailable {
+                operation: "presign",
+                code: "lifetime".into(),
+                source: Box::new(error),
+            })?;
         let link = self
             .get(&Self::errors_key(id))
             .response_content_disposition("attachment; filename=\"errors.csv\"")
@@ -266,11 +298,14 @@ impl ImportFiles {
 }
 
 async fn body(stream: ByteStream) -> Result<Bytes, FilesError> {
-    let collected = stream.collect().await.map_err(|error| FilesError::Unavailable {
-        operation: "GetObject",
-        code: "body".into(),
-        source: Box::new(error),
-    })?;
+    let collected = stream
+        .collect()
+        .await
+        .map_err(|error| FilesError::Unavailable {
+            operation: "GetObject",
+            code: "body".into(),
+            source: Box::new(error),
+        })?;
     Ok(collected.into_bytes())
 }
 
@@ -332,7 +367,10 @@ impl ObjectWriter<'_> {
             .send()
             .await
             .map_err(failed("UploadPart"))?;
-        let part = CompletedPart::builder().part_number(number).set_e_tag(out.e_tag).build();
+        let part = CompletedPart::builder()
+            .part_number(number)
+            .set_e_tag(out.e_tag)
+            .build();
         self.parts.push(part);
         Ok(())
     }
@@ -355,7 +393,9 @@ impl ObjectWriter<'_> {
         if !last.is_empty() {
             self.part(last).await?;
         }
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(self.parts)).build();
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(self.parts))
+            .build();
         self.files
             .client
             .complete_multipart_upload()

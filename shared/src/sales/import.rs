@@ -123,9 +123,7 @@ impl Status {
 }
 
 /// How many of a file's rows met which fate. Their sum is the number of the file's data rows.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Rows that this import added.
     pub imported: u64,
@@ -136,9 +134,7 @@ pub struct Counts {
 }
 
 /// Work done of work known.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
     /// Units done.
     pub done: u64,
@@ -270,8 +266,10 @@ mod tests {
 
     #[test]
     fn an_identifier_reads_back_as_written_and_sorts_by_time() {
-        let early = ImportId::of_object(&object("9"), Timestamp::from_second(1_700_000_000).unwrap());
-        let late = ImportId::of_object(&object("1"), Timestamp::from_second(1_700_000_001).unwrap());
+        let early =
+            ImportId::of_object(&object("9"), Timestamp::from_second(1_700_000_000).unwrap());
+        let late =
+            ImportId::of_object(&object("1"), Timestamp::from_second(1_700_000_001).unwrap());
         assert_eq!(early.to_string().parse(), Ok(early));
         assert_eq!(early.to_string().len(), 26);
         assert!(early.to_string() < late.to_string());

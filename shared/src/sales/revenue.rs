@@ -124,7 +124,10 @@ pub fn by_period(
         }
     }
     for day in days {
-        periods.entry(period.start_of(day.date)).or_default().add(day)?;
+        periods
+            .entry(period.start_of(day.date))
+            .or_default()
+            .add(day)?;
     }
     Ok(periods)
 }
@@ -137,13 +140,21 @@ mod tests {
     use super::*;
 
     fn day(date: Date, cents: i64) -> DayTotal {
-        DayTotal { date, revenue: Decimal::new(cents, 2), rows: 2, orders: 1 }
+        DayTotal {
+            date,
+            revenue: Decimal::new(cents, 2),
+            rows: 2,
+            orders: 1,
+        }
     }
 
     #[test]
     fn a_week_begins_on_monday_also_across_the_year() {
         assert_eq!(Period::Week.start_of(date(2025, 1, 1)), date(2024, 12, 30));
-        assert_eq!(Period::Week.start_of(date(2024, 12, 30)), date(2024, 12, 30));
+        assert_eq!(
+            Period::Week.start_of(date(2024, 12, 30)),
+            date(2024, 12, 30)
+        );
         assert_eq!(Period::Week.start_of(date(2025, 1, 5)), date(2024, 12, 30));
     }
 
@@ -152,9 +163,16 @@ mod tests {
         let range = (date(2025, 1, 15), date(2025, 4, 1));
         let sums = by_period(&[day(date(2025, 3, 9), 150)], Period::Month, range, true).unwrap();
         assert_eq!(
-            sums.iter().map(|(at, sum)| (at.to_string(), sum.revenue.to_string())).collect::<Vec<_>>(),
-            [("2025-01-01", "0"), ("2025-02-01", "0"), ("2025-03-01", "1.50"), ("2025-04-01", "0")]
-                .map(|(a, b)| (a.to_string(), b.to_string()))
+            sums.iter()
+                .map(|(at, sum)| (at.to_string(), sum.revenue.to_string()))
+                .collect::<Vec<_>>(),
+            [
+                ("2025-01-01", "0"),
+                ("2025-02-01", "0"),
+                ("2025-03-01", "1.50"),
+                ("2025-04-01", "0")
+            ]
+            .map(|(a, b)| (a.to_string(), b.to_string()))
         );
     }
 

@@ -148,7 +148,12 @@ pub fn undo(day: &Day, import: ImportId) -> Option<Undo> {
     let (mut drop, mut rewrite) = (Vec::new(), Vec::new());
     for (name, parts) in &day.chunks {
         if parts.contains_key(&import) {
-            if parts.len() == 1 { &mut drop } else { &mut rewrite }.push(name.clone());
+            if parts.len() == 1 {
+                &mut drop
+            } else {
+                &mut rewrite
+            }
+            .push(name.clone());
         }
     }
     (!drop.is_empty() || !rewrite.is_empty()).then_some(Undo { drop, rewrite })
@@ -196,27 +201,40 @@ mod tests {
         let small = |n: u64| {
             (0..n)
                 .map(|i| {
-                    let part = Part { rows: 10, revenue: Decimal::ONE };
-                    (format!("c{i}"), BTreeMap::from([(import(u128::from(i)), part)]))
+                    let part = Part {
+                        rows: 10,
+                        revenue: Decimal::ONE,
+                    };
+                    (
+                        format!("c{i}"),
+                        BTreeMap::from([(import(u128::from(i)), part)]),
+                    )
                 })
                 .collect::<Manifest>()
         };
         assert!(chunks_to_merge(&small(7), 1, 1000).is_empty());
         assert_eq!(chunks_to_merge(&small(8), 1, 1000).len(), 8);
-        assert!(chunks_to_merge(&small(8), 1, 10).is_empty(), "full ones stay");
+        assert!(
+            chunks_to_merge(&small(8), 1, 10).is_empty(),
+            "full ones stay"
+        );
     }
 
     #[test]
     fn undo_drops_chunks_of_its_own_and_rewrites_shared_ones() {
         let mut day = Day::empty(date(2025, 3, 1));
-        day.chunks.insert("own".into(), BTreeMap::from([(import(1), Part::default())]));
+        day.chunks
+            .insert("own".into(), BTreeMap::from([(import(1), Part::default())]));
         day.chunks.insert(
             "shared".into(),
             BTreeMap::from([(import(1), Part::default()), (import(2), Part::default())]),
         );
         assert_eq!(
             undo(&day, import(1)),
-            Some(Undo { drop: vec!["own".into()], rewrite: vec!["shared".into()] })
+            Some(Undo {
+                drop: vec!["own".into()],
+                rewrite: vec!["shared".into()]
+            })
         );
         assert_eq!(undo(&day, import(3)), None);
     }

@@ -23,8 +23,8 @@ use aws_sdk_dynamodb::{
     operation::{put_item::PutItemError, query::builders::QueryFluentBuilder},
     primitives::Blob,
     types::{
-        AttributeValue, ConsumedCapacity, DeleteRequest, KeysAndAttributes, Put, ReturnConsumedCapacity,
-        TransactWriteItem, WriteRequest,
+        AttributeValue, ConsumedCapacity, DeleteRequest, KeysAndAttributes, Put,
+        ReturnConsumedCapacity, TransactWriteItem, WriteRequest,
     },
 };
 use jiff::civil::Date;
@@ -189,14 +189,24 @@ fn import_key(id: ImportId, part: &str) -> Item {
 }
 
 fn key(pk: String, sk: String) -> Item {
-    HashMap::from([("pk".to_owned(), AttributeValue::S(pk)), ("sk".to_owned(), AttributeValue::S(sk))])
+    HashMap::from([
+        ("pk".to_owned(), AttributeValue::S(pk)),
+        ("sk".to_owned(), AttributeValue::S(sk)),
+    ])
 }
 
 fn malformed(item: impl Display, attribute: &'static str) -> StoreError {
-    StoreError::Malformed { item: item.to_string(), attribute }
+    StoreError::Malformed {
+        item: item.to_string(),
+        attribute,
+    }
 }
 
-fn parsed<T: FromStr>(item: &Item, of: impl Display, attribute: &'static str) -> Result<T, StoreError> {
+fn parsed<T: FromStr>(
+    item: &Item,
+    of: impl Display,
+    attribute: &'static str,
+) -> Result<T, StoreError> {
     item.get(attribute)
         .and_then(|value| value.as_n().ok())
         .and_then(|digits| digits.parse().ok())
@@ -204,12 +214,16 @@ fn parsed<T: FromStr>(item: &Item, of: impl Display, attribute: &'static str) ->
 }
 
 fn manifest_attribute(chunks: &Manifest) -> AttributeValue {
-    let part = |part: &Part| AttributeValue::L(vec![number(part.rows), number(part.revenue.normalize())]);
+    let part =
+        |part: &Part| AttributeValue::L(vec![number(part.rows), number(part.revenue.normalize())]);
     AttributeValue::M(
         chunks
             .iter()
             .map(|(name, parts)| {
-                let parts = parts.iter().map(|(import, p)| (import.to_string(), part(p))).collect();
+                let parts = parts
+                    .iter()
+                    .map(|(import, p)| (import.to_string(), part(p)))
+                    .collect();
                 (name.clone(), AttributeValue::M(parts))
             })
             .collect(),
@@ -218,7 +232,9 @@ fn manifest_attribute(chunks: &Manifest) -> AttributeValue {
 
 fn manifest_from(value: &AttributeValue) -> Option<Manifest> {
     let part = |value: &AttributeValue| {
-        let [rows, revenue] = value.as_l().ok()?.as_slice() else { return None };
+        let [rows, revenue] = value.as_l().ok()?.as_slice() else {
+            return None;
+        };
         Some(Part {
             rows: rows.as_n().ok()?.parse().ok()?,
             revenue: Decimal::from_str(revenue.as_n().ok()?).ok()?,
@@ -270,7 +286,11 @@ impl SalesStore {
     /// The store on `table`.
     #[must_use]
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table, meter: Meter::default() }
+        Self {
+            client,
+            table,
+            meter: Meter::default(),
+        }
     }
 
     /// What the calls have consumed so far.
@@ -365,7 +385,12 @@ impl SalesStore {
     /// # Errors
     ///
     /// [`StoreError`] when the table fails.
-    pub async fn put_chunk(&self, date: Date, name: &str, frame: Vec<u8>) -> Result<(), StoreError> {
+    pub async fn put_chunk(
+        &self,
+        date: Date,
+        name: &str,
+        frame: Vec<u8>,
+    ) -> Result<(), StoreError> {
         let mut item = chunk_key(date, name);
         item.insert("frame".into(), AttributeValue::B(Blob::new(frame)));
         self.put(item).await
@@ -468,8 +493,16 @@ impl SalesStore {
 
     /// Asks for the days of `year` that lie from `start` to `end`.
     fn days_of(&self, year: i16, start: Date, end: Date) -> QueryFluentBuilder {
-        let from = if year == start.year() { month_day(start) } else { "01-01".into() };
-        let to = if year == end.year() { month_day(end) } else { "12-31".into() };
+        let from = if year == start.year() {
+            month_day(start)
+        } else {
+            "01-01".into()
+        };
+        let to = if year == end.year() {
+            month_day(end)
+        } else {
+            "12-31".into()
+        };
         self.client
             .query()
             .table_name(&self.table)
@@ -550,7 +583,11 @@ impl SalesStore {
     /// # Errors
     ///
     /// [`StoreError`] when the table fails or refuses `other`.
-    pub async fn create_import_with(&self, import: &Import, other: TransactWriteItem) -> Result<(), StoreError> {
+    pub async fn create_import_with(
+        &self,
+        import: &Import,
+        other: TransactWriteItem,
+    ) -> Result<(), StoreError> {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(import_item(import)?))
@@ -583,7 +620,9 @@ impl SalesStore {
     /// [`StoreError`] when the table fails or the record cannot be read.
     pub async fn save_import(&self, import: &Import, expected: u64) -> Result<Write, StoreError> {
         match self.put_version(import_item(import)?, expected).await? {
-            Write::Conflict if self.import(import.id).await?.as_ref() == Some(import) => Ok(Write::Done),
+            Write::Conflict if self.import(import.id).await?.as_ref() == Some(import) => {
+                Ok(Write::Done)
+            }
             write => Ok(write),
         }
     }
@@ -631,7 +670,9 @@ impl SalesStore {
                 for consumed in out.consumed_capacity() {
                     Meter::add(&self.meter.read, Some(consumed));
                 }
-                let items = out.responses.and_then(|mut tables| tables.remove(&self.table));
+                let items = out
+                    .responses
+                    .and_then(|mut tables| tables.remove(&self.table));
                 for item in items.unwrap_or_default() {
                     let import: Import = serde_dynamo::from_item(item)?;
                     found.insert(import.id, import);
@@ -709,7 +750,11 @@ impl SalesStore {
     /// # Errors
     ///
     /// [`StoreError`] when the table fails.
-    pub async fn put_row_errors(&self, id: ImportId, errors: &[RowError]) -> Result<(), StoreError> {
+    pub async fn put_row_errors(
+        &self,
+        id: ImportId,
+        errors: &[RowError],
+    ) -> Result<(), StoreError> {
         let mut item = import_key(id, "ERRORS");
         item.insert("errors".into(), serde_dynamo::to_attribute_value(errors)?);
         self.put(item).await
@@ -724,7 +769,9 @@ impl SalesStore {
         match self.get(import_key(id, "ERRORS")).await? {
             None => Ok(Vec::new()),
             Some(mut item) => {
-                let errors = item.remove("errors").ok_or_else(|| malformed(id, "errors"))?;
+                let errors = item
+                    .remove("errors")
+                    .ok_or_else(|| malformed(id, "errors"))?;
                 Ok(serde_dynamo::from_attribute_value(errors)?)
             }
         }
@@ -752,10 +799,16 @@ impl SalesStore {
     ///
     /// [`StoreError`] when the table fails or the record cannot be read.
     pub async fn import_days(&self, id: ImportId) -> Result<Vec<Date>, StoreError> {
-        let Some(item) = self.get(import_key(id, "DAYS")).await? else { return Ok(Vec::new()) };
+        let Some(item) = self.get(import_key(id, "DAYS")).await? else {
+            return Ok(Vec::new());
+        };
         item.get("days")
             .and_then(|days| days.as_s().ok())
-            .and_then(|days| days.split_whitespace().map(|day| day.parse().ok()).collect())
+            .and_then(|days| {
+                days.split_whitespace()
+                    .map(|day| day.parse().ok())
+                    .collect()
+            })
             .ok_or_else(|| malformed(id, "days"))
     }
 }

@@ -107,7 +107,8 @@ impl HttpConnector for FaultyConnector {
         }
         let (inner, plan) = (self.inner.clone(), self.plan.clone());
         HttpConnectorFuture::new(async move {
-            let fault = plan.fault.filter(|_| plan.writes.fetch_add(1, Ordering::SeqCst) == plan.at);
+            let number = plan.writes.fetch_add(1, Ordering::SeqCst);
+            let fault = plan.fault.filter(|_| number == plan.at);
             if fault == Some(Fault::DeathBefore) {
                 plan.die().await;
             }

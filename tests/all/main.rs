@@ -1,0 +1,11 @@
+//! Everything that is proved from outside: the tree and its template, the API's document, and the
+//! deployed local stack end to end.
+
+mod events;
+mod health;
+mod openapi;
+mod revenue;
+mod sales;
+mod support;
+mod template;
+mod tidy;

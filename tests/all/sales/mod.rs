@@ -1,0 +1,6 @@
+//! Sales, end to end.
+
+mod api;
+mod bucket;
+mod crash;
+mod hostile;

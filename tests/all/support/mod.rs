@@ -1,0 +1,10 @@
+//! What the tests stand on.
+
+pub(crate) mod api;
+pub(crate) mod bucket;
+pub(crate) mod faults;
+pub(crate) mod lambda;
+pub(crate) mod object_store;
+pub(crate) mod stack;
+pub(crate) mod template;
+pub(crate) mod tree;
