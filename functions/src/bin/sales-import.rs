@@ -8,5 +8,5 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let context = Context::from_env()?;
     let handler = lambda_runtime::service_fn(async |event| handle(&context, event).await);
-    lambda_runtime::run(handler).await
+    Box::pin(lambda_runtime::run(handler)).await
 }

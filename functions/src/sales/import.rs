@@ -154,7 +154,7 @@ pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<Valu
     })
     .await
     .inspect_err(|error: &HandlerError| {
-        tracing::error!(error = telemetry::chain(error), "event not handled")
+        tracing::error!(error = telemetry::chain(error), "event not handled");
     })
 }
 
@@ -229,9 +229,7 @@ async fn import_of(
     correlation_id: String,
 ) -> Result<ImportId, StoreError> {
     if let Some(id) = ImportFiles::announced_by(&object.key)
-        && let Some(import) = importer.store.import(id).await?
-        && import.object_key == object.key
-        && import.object.as_ref().is_none_or(|known| known == object)
+        && claim_announced(importer, id, object).await?
     {
         return Ok(id);
     }
@@ -249,6 +247,32 @@ async fn import_of(
     }
 }
 
+/// Binds an announced import to its first file; false where it has another one, or is not there.
+async fn claim_announced(
+    importer: &Importer,
+    id: ImportId,
+    object: &ObjectVersion,
+) -> Result<bool, StoreError> {
+    while let Some(mut import) = importer.store.import(id).await? {
+        match &import.object {
+            Some(known) => return Ok(known == object),
+            None if import.object_key != object.key => return Ok(false),
+            None => {}
+        }
+        import.object = Some(object.clone());
+        import.version += 1;
+        if importer
+            .store
+            .save_import(&import, import.version - 1)
+            .await?
+            == Write::Done
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Runs an import, and hands over what the time does not suffice for.
 async fn run(
     context: &Context,
@@ -256,21 +280,24 @@ async fn run(
     object: ObjectVersion,
     deadline: Timestamp,
 ) -> Result<(), HandlerError> {
-    match context
-        .importer
-        .run(id, &Source::Object(object), deadline)
-        .await?
-    {
+    let meter = context.importer.store.meter();
+    let (read, written) = (meter.read_halves(), meter.write_halves());
+    let source = Source::Object(object);
+    let outcome = context.importer.run(id, &source, deadline).await?;
+    tracing::info!(
+        import = %id,
+        read_units = (meter.read_halves() - read) / 2,
+        write_units = (meter.write_halves() - written) / 2,
+        "run ended"
+    );
+    match outcome {
         Outcome::Ended(import) => count(&import, context.importer.clock.now()),
         Outcome::Unfinished(_) => {
-            hand_over(
-                context,
-                Task {
-                    action: Action::Import,
-                    import: id,
-                },
-            )
-            .await?
+            let task = Task {
+                action: Action::Import,
+                import: id,
+            };
+            hand_over(context, task).await?;
         }
         Outcome::Idle => tracing::info!(import = %id, "nothing to do"),
     }

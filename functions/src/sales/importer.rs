@@ -165,7 +165,7 @@ impl<E: Into<ImportError>> From<E> for ScanError {
     }
 }
 
-fn refused(code: &str, message: impl ToString) -> ScanError {
+fn refused(code: &str, message: &(impl ToString + ?Sized)) -> ScanError {
     ScanError::File(Failure {
         code: code.to_owned(),
         message: message.to_string(),
@@ -336,7 +336,7 @@ impl Importer {
                 import.status = Status::Validating;
             }
             if let Source::Object(object) = source {
-                import.object = Some(object.clone());
+                import.object.get_or_insert_with(|| object.clone());
             }
             import.bytes.total = source.len();
             import.attempt = Some(attempt.to_owned());
@@ -653,7 +653,7 @@ impl Run<'_> {
                 Ok(scanned) => return Ok(scanned),
                 Err(error) => match error.restart_in() {
                     Some(other) if encoding != other => encoding = other,
-                    _ => return Err(refused(error.code(), error)),
+                    _ => return Err(refused(error.code(), &error)),
                 },
             }
         }
@@ -681,7 +681,7 @@ impl Run<'_> {
             if parsing.sink.days.len() > MOST_DAYS {
                 return Err(refused(
                     "too-many-days",
-                    format!("rows fall on more than {MOST_DAYS} days"),
+                    &format!("rows fall on more than {MOST_DAYS} days"),
                 ));
             }
             if let (Some(file), Some(rejected)) = (&mut errors_file, parsing.sink.take_rejected()) {
@@ -718,7 +718,7 @@ impl Run<'_> {
             .find(|(_, extent)| extent.rows > MOST_ROWS_A_DAY)
         {
             let message = format!("more than {MOST_ROWS_A_DAY} rows fall on {day}: split the file");
-            return Err(refused("day-too-large", message));
+            return Err(refused("day-too-large", &message));
         }
         Ok(Ok(Some(Scanned {
             rejected: summary.rejected,

@@ -23,7 +23,6 @@ use shared::{
         chunk::{StoredRow, StoredRows},
         export_file,
         model::{Column, parse_date},
-        store::StoreError,
     },
 };
 
@@ -243,8 +242,7 @@ async fn read<T>(
             let frame = store.chunk(day.date, name).await.map_err(store_problem)?;
             // An undo may have taken the chunk out since its day was read.
             let Some(frame) = frame else { continue };
-            let rows = StoredRows::decode(&frame)
-                .map_err(|error| store_problem(StoreError::from(error.of(name))))?;
+            let rows = StoredRows::decode(&frame).map_err(|error| store_problem(error.of(name)))?;
             for (index, row) in rows.iter().enumerate().skip(skip) {
                 if page.rows.len() == limit || bytes > MOST_PAGE_BYTES {
                     page.next = Some(Position {

@@ -382,6 +382,7 @@ impl StoredRows {
     }
 
     /// The rows, in order.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = StoredRow<'_>> {
         (0..self.ordinals.len()).map(|row| StoredRow {
             cells: std::array::from_fn(|column| cell(&self.cells[column], row)),

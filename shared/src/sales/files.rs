@@ -336,23 +336,26 @@ impl ObjectWriter<'_> {
         Ok(())
     }
 
+    async fn begin(&self) -> Result<String, FilesError> {
+        let begun = self
+            .files
+            .client
+            .create_multipart_upload()
+            .bucket(&self.files.bucket)
+            .key(&self.key)
+            .content_type("text/csv")
+            .send()
+            .await
+            .map_err(failed("CreateMultipartUpload"))?;
+        Ok(begun.upload_id.unwrap_or_default())
+    }
+
     async fn part(&mut self, part: Vec<u8>) -> Result<(), FilesError> {
-        let upload = match &self.upload {
-            Some(upload) => upload.clone(),
-            None => {
-                let begun = self
-                    .files
-                    .client
-                    .create_multipart_upload()
-                    .bucket(&self.files.bucket)
-                    .key(&self.key)
-                    .content_type("text/csv")
-                    .send()
-                    .await
-                    .map_err(failed("CreateMultipartUpload"))?;
-                let upload = begun.upload_id.unwrap_or_default();
-                self.upload.insert(upload).clone()
-            }
+        let upload = if let Some(upload) = &self.upload {
+            upload.clone()
+        } else {
+            let upload = self.begin().await?;
+            self.upload.insert(upload).clone()
         };
         let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
         let out = self

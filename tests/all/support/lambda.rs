@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::stack::{stack, unique};
 use super::tree;
 
-fn aws(arguments: &[&str]) -> Command {
+/// The AWS command line, which the environment leads to the stack.
+pub(crate) fn aws(arguments: &[&str]) -> Command {
     let mut command = Command::new(tree::root().join(".venv/bin/aws"));
     command.args(arguments);
     command

@@ -5,6 +5,7 @@ pub(crate) mod bucket;
 pub(crate) mod faults;
 pub(crate) mod lambda;
 pub(crate) mod object_store;
+pub(crate) mod people;
 pub(crate) mod stack;
 pub(crate) mod template;
 pub(crate) mod tree;
