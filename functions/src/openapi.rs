@@ -4,6 +4,7 @@
 //! in; a test compares it with this one, and its routes with those of the template.
 
 use shared::platform::problem::{PROBLEM_JSON, ProblemBody};
+use shared::sales::revenue::Period;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
@@ -70,7 +71,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         health::api::live,
         health::api::ready,
     ),
-    components(schemas(ProblemBody<'static>)),
+    components(schemas(ProblemBody<'static>, Period, revenue::v1::RevenueSource)),
     modifiers(&Common),
 )]
 struct Document;

@@ -22,7 +22,7 @@ use shared::{
 
 use super::{
     announce, import_sales,
-    importer::{ImportError, Importer, ROWS_AT_ONCE},
+    importer::{ImportError, Importer, MEMORY},
     imports,
     queue::TaskQueue,
     rows,
@@ -66,7 +66,8 @@ impl Context {
                 files: ImportFiles::new(aws.s3(), bucket.as_str().to_owned()),
                 clock: Clock::system(),
                 random: Random::system(),
-                rows_at_once: ROWS_AT_ONCE,
+                memory: MEMORY,
+                digests: Importer::DIGESTS,
             },
             queue: TaskQueue {
                 client: aws.sqs(),

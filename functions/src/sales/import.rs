@@ -28,7 +28,7 @@ use shared::{
 };
 
 use super::{
-    importer::{ImportError, Importer, Outcome, ROWS_AT_ONCE, Source},
+    importer::{ImportError, Importer, MEMORY, Outcome, Source},
     queue::{Action, Task, TaskQueue},
 };
 
@@ -59,7 +59,8 @@ impl Context {
                 files: ImportFiles::new(aws.s3(), ImportsBucket::from_env()?.as_str().to_owned()),
                 clock: Clock::system(),
                 random: Random::system(),
-                rows_at_once: ROWS_AT_ONCE,
+                memory: MEMORY,
+                digests: Importer::DIGESTS,
             },
             failed: batch::Queues {
                 sqs: sqs.clone(),
@@ -182,6 +183,7 @@ async fn object(
         let id = import_of(importer, &object, put_at, correlation_id).await?;
         run(context, id, object, deadline).await
     })
+    .boxed()
     .await
 }
 

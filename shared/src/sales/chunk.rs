@@ -23,6 +23,9 @@ use crate::frame::{self, Frame, FrameError, Limits, TextColumn};
 /// Rows of a chunk that is full: some 70 KB, so that a page of rows is cheap to read.
 pub const FULL: usize = 8_192;
 
+/// Bytes of text with which a chunk is full before it has that many rows.
+const FULL_BYTES: usize = 2 * 1024 * 1024;
+
 /// Most bytes of a frame: a table item holds 400 KB with its keys.
 const MOST_BYTES: usize = 380 * 1024;
 
@@ -120,6 +123,7 @@ pub struct ChunkBuilder {
     imports: TextColumn,
     ordinals: Vec<i64>,
     totals: Vec<(ImportId, Amount)>,
+    bytes: usize,
     done: Vec<Chunk>,
 }
 
@@ -143,6 +147,30 @@ impl ChunkBuilder {
             import,
             total,
         )
+    }
+
+    /// Appends a row as it is read.
+    ///
+    /// # Errors
+    ///
+    /// [`ChunkError`] when the chunk that became full cannot be encoded.
+    pub fn push_row(
+        &mut self,
+        row: &ParsedRow<'_>,
+        ordinal: u32,
+        import: ImportId,
+    ) -> Result<(), ChunkError> {
+        self.append(
+            |column| row.cells[column],
+            ordinal.into(),
+            import,
+            row.total_paid,
+        )
+    }
+
+    /// Takes the chunks that are full.
+    pub fn take_full(&mut self) -> Vec<Chunk> {
+        std::mem::take(&mut self.done)
     }
 
     /// Appends every row of a stored chunk that `keep` wants.
@@ -172,12 +200,14 @@ impl ChunkBuilder {
         total: Amount,
     ) -> Result<(), ChunkError> {
         for (index, column) in self.cells.iter_mut().enumerate() {
-            column.push(cell(index))?;
+            let cell = cell(index);
+            self.bytes += cell.len();
+            column.push(cell)?;
         }
         self.imports.push(&import.to_string())?;
         self.ordinals.push(ordinal);
         self.totals.push((import, total));
-        if self.totals.len() == FULL {
+        if self.totals.len() == FULL || self.bytes >= FULL_BYTES {
             self.close()?;
         }
         Ok(())

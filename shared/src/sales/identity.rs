@@ -62,6 +62,12 @@ impl RowIdentity {
         Self(xxh3_128(message))
     }
 
+    /// The digest as a number, for spreading rows over parts.
+    #[must_use]
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
     /// The digest as bytes, big-endian; the inverse of [`RowIdentity::from_bytes`].
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {

@@ -20,11 +20,16 @@ pub const MOST_ROWS_A_DAY: u64 = 4_000_000;
 /// A day's chunks are merged when there would be more of them than this.
 const CHUNKS_BEFORE_MERGE: usize = 8;
 
+/// Memory that a row takes besides its text: ends of cells, identity, digest, amount.
+const ROW_OVERHEAD: u64 = 160;
+
 /// Where in its file the valid rows of one day stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Extent {
     /// How many there are.
     pub rows: u64,
+    /// Their length in bytes.
+    pub bytes: u64,
     /// Byte at which the first of them begins.
     pub from: u64,
     /// Byte after the last of them.
@@ -32,70 +37,82 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Takes in a row that lies at `from..to`.
-    pub fn include(&mut self, from: u64, to: u64) {
-        self.rows += 1;
-        self.from = self.from.min(from);
-        self.to = self.to.max(to);
+    /// The extent of a single row that lies at `from..to`.
+    #[must_use]
+    pub const fn of_row(from: u64, to: u64) -> Self {
+        Self {
+            rows: 1,
+            bytes: to - from,
+            from,
+            to,
+        }
+    }
+
+    /// Takes in `other`.
+    pub fn include(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.from = self.from.min(other.from);
+        self.to = self.to.max(other.to);
+    }
+
+    /// Memory that the rows take, in bytes.
+    #[must_use]
+    pub const fn memory(&self) -> u64 {
+        self.bytes + self.rows * ROW_OVERHEAD
     }
 }
 
-/// One reading of a stretch of the file, and the rows to take from it.
+/// One reading of a stretch of the file, and the days whose rows to take from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass {
     /// First day taken.
     pub first: Date,
     /// Last day taken.
     pub last: Date,
-    /// Byte at which to begin: the start of a row.
-    pub from: u64,
-    /// Byte before which every row wanted has ended.
-    pub to: u64,
-    /// Valid rows of those days.
-    pub rows: u64,
-    /// Into how many parts a day too large for memory is cut; 1 for whole days.
-    pub parts: u64,
+    /// What lies in the stretch: it begins at the start of a row, and every row wanted has ended
+    /// before its end.
+    pub extent: Extent,
+    /// Whether the rows are more than memory holds at once: a single day then, taken in parts.
+    pub is_large: bool,
 }
 
-impl Pass {
-    /// Which part of its day a row belongs to: rows of one Sale ID always share a part, so equal
-    /// rows are counted, and orders distinguished, within one.
-    #[must_use]
-    pub fn part_of(parts: u64, sale: u128) -> u64 {
-        u64::try_from(sale % u128::from(parts.max(1))).unwrap_or(0)
-    }
-}
-
-/// Cuts a file's days into passes of at most `budget` rows held at once, in the order of the days,
+/// Cuts a file's days into passes of at most `budget` bytes of memory, in the order of the days,
 /// from `next` on.
 ///
 /// The days of a file that is sorted by date lie in a row, so the passes together read it once
 /// more; those of an unsorted file overlap and are read again, never held.
 #[must_use]
 pub fn passes(days: &BTreeMap<Date, Extent>, next: Option<Date>, budget: u64) -> Vec<Pass> {
-    let budget = budget.max(1);
     let mut passes: Vec<Pass> = Vec::new();
     for (&date, extent) in days.range(next.unwrap_or(Date::MIN)..) {
         if let Some(open) = passes.last_mut()
-            && open.parts == 1
-            && open.rows + extent.rows <= budget
+            && open.extent.memory() + extent.memory() <= budget
         {
             open.last = date;
-            open.from = open.from.min(extent.from);
-            open.to = open.to.max(extent.to);
-            open.rows += extent.rows;
+            open.extent.include(extent);
         } else {
             passes.push(Pass {
                 first: date,
                 last: date,
-                from: extent.from,
-                to: extent.to,
-                rows: extent.rows,
-                parts: extent.rows.div_ceil(budget).max(1),
+                extent: *extent,
+                is_large: extent.memory() > budget,
             });
         }
     }
     passes
+}
+
+/// Into how many parts to cut `rows` so that each has about `most` or fewer; one at least.
+#[must_use]
+pub fn parts(rows: u64, most: u64) -> u64 {
+    rows.div_ceil(most.max(1)).max(1)
+}
+
+/// Which of `parts` a digest belongs to.
+#[must_use]
+pub fn part_of(digest: u128, parts: u64) -> u64 {
+    u64::try_from(digest % u128::from(parts.max(1))).unwrap_or(0)
 }
 
 /// Which of a file's rows of one day are new: their indexes, each with its ordinal.
@@ -242,22 +259,22 @@ mod tests {
     proptest! {
         #[test]
         fn passes_cover_every_day_once_in_order_within_the_budget(
-            rows in prop::collection::vec(1_u64..5_000, 0..60), budget in 1_u64..8_000, skip in 0_usize..60,
+            rows in prop::collection::vec(1_u64..5_000, 0..60), budget in 1_u64..1_500_000, skip in 0_usize..60,
         ) {
             let days: BTreeMap<Date, Extent> = rows.iter().enumerate().map(|(n, &rows)| {
                 let day = date(2025, 1, 1).checked_add(jiff::Span::new().days(i64::try_from(n).unwrap())).unwrap();
                 let n = n as u64;
-                (day, Extent { rows, from: n * 10, to: n * 10 + 10 })
+                (day, Extent { rows, bytes: rows, from: n * 10, to: n * 10 + 10 })
             }).collect();
             let next = days.keys().nth(skip).copied();
             let passes = passes(&days, next, budget);
             let mut seen = Vec::new();
             for pass in &passes {
                 let of_pass: Vec<_> = days.range(pass.first..=pass.last).collect();
-                prop_assert_eq!(of_pass.iter().map(|(_, e)| e.rows).sum::<u64>(), pass.rows);
-                prop_assert!(pass.rows.div_ceil(pass.parts) <= budget);
-                prop_assert!(pass.parts == 1 || of_pass.len() == 1);
-                prop_assert!(of_pass.iter().all(|(_, e)| pass.from <= e.from && e.to <= pass.to));
+                prop_assert_eq!(of_pass.iter().map(|(_, e)| e.rows).sum::<u64>(), pass.extent.rows);
+                prop_assert_eq!(pass.is_large, pass.extent.memory() > budget);
+                prop_assert!(!pass.is_large || of_pass.len() == 1);
+                prop_assert!(of_pass.iter().all(|(_, e)| pass.extent.from <= e.from && e.to <= pass.extent.to));
                 seen.extend(of_pass.into_iter().map(|(d, _)| *d));
             }
             let want: Vec<Date> = days.range(next.unwrap_or(Date::MIN)..).map(|(d, _)| *d).collect();

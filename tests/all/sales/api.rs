@@ -222,7 +222,7 @@ fn only_the_fields_asked_for_come() {
     let path = list_of_two();
     let body = get(&format!("{path}&fields=id,counts.imported")).send().expect(200).json();
     for import in body["data"].as_array().expect("a list has data") {
-        let members: Vec<&String> = import.as_object().expect("an import is an object").keys().collect();
+        let members: Vec<&str> = import.as_object().expect("an import is an object").keys().map(String::as_str).collect();
         assert_eq!((members, &import["counts"]), (vec!["counts", "id"], &json!({"imported": 0})));
     }
     let id = bucket::id(&body["data"][0]).to_owned();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use functions::sales::importer::{Importer, Outcome, ROWS_AT_ONCE, Source};
+use functions::sales::importer::{Importer, MEMORY, Outcome, Source};
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use proptest::prelude::*;
 use shared::{
@@ -61,7 +61,8 @@ impl World {
             files: ImportFiles::new(s3.s3(), "bucket".into()),
             clock: self.clock.clone(),
             random: Random::system(),
-            rows_at_once: ROWS_AT_ONCE,
+            memory: MEMORY,
+            digests: Importer::DIGESTS,
         }
     }
 
@@ -286,7 +287,7 @@ async fn a_run_whose_time_is_short_goes_on_where_it_stopped() {
     let mut world = World::start().await;
     let rows: Vec<_> = (0..30).map(|day| (day, day, 1, 100)).collect();
     let (id, object) = world.announce(&file(&rows)).await;
-    let process = Importer { rows_at_once: 4, ..world.process(&Plan::none()) };
+    let process = Importer { memory: 800, ..world.process(&Plan::none()) };
     // Ten seconds are kept for the hand-over: what is left suffices for the first pass alone.
     let short = world.clock.now() + SignedDuration::from_secs(5);
     let outcome = process.run(id, &Source::Object(object.clone()), short).await.unwrap();
@@ -337,11 +338,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn a_rehearsal_counts_what_the_import_then_does(first in rows(), second in rows(), at_once in 1..50_u64) {
+    fn a_rehearsal_counts_what_the_import_then_does(first in rows(), second in rows(), memory in 1..9_000_u64, digests in 1..30_u64) {
         run(async {
             let mut world = World::start().await;
             world.import(&file(&first)).await;
-            let process = Importer { rows_at_once: at_once, ..world.process(&Plan::none()) };
+            let process = Importer { memory, digests, ..world.process(&Plan::none()) };
             let text = file(&second);
             let id = ImportId::new(ids::uuid_v7(world.clock.now(), [7; 10]));
             let before = world.visible().await;
@@ -357,13 +358,32 @@ proptest! {
     }
 
     #[test]
-    fn taking_an_import_back_leaves_what_was_there_before(first in rows(), second in rows()) {
+    fn days_taken_in_parts_end_as_days_taken_whole(first in rows(), second in rows(), memory in 1..2_000_u64, digests in 1..20_u64) {
+        run(async {
+            let (mut whole, mut parts) = (World::start().await, World::start().await);
+            for rows in [&first, &second] {
+                let wanted = whole.import(&file(rows)).await;
+                let (id, object) = parts.announce(&file(rows)).await;
+                let process = Importer { memory, digests, ..parts.process(&Plan::none()) };
+                let Outcome::Ended(import) = process.run(id, &Source::Object(object), parts.deadline()).await.unwrap() else {
+                    panic!("the import ends")
+                };
+                assert_eq!(import.counts, wanted.counts);
+            }
+            assert_eq!(parts.visible().await, whole.visible().await);
+        });
+    }
+
+    #[test]
+    fn taking_an_import_back_leaves_what_was_there_before(first in rows(), second in rows(), digests in 1..10_u64) {
         run(async {
             let mut world = World::start().await;
             world.import(&file(&first)).await;
             let before = world.visible().await;
             let import = world.import(&file(&second)).await;
-            world.undo(import.id).await;
+            world.begin_undo(import.id).await;
+            let process = Importer { digests, ..world.process(&Plan::none()) };
+            process.take_back(import.id, world.deadline()).await.unwrap();
             assert_eq!(world.visible().await, before);
             let again = world.import(&file(&second)).await;
             assert_eq!(again.counts, import.counts);

@@ -1,0 +1,226 @@
+//! The first pass: validates every row, and notes where the rows of each day stand.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, civil::Date};
+use shared::sales::{
+    errors_file,
+    file::{Dialect, Encoding, FileError, ParsedRow, RejectedRow, RowError, Sink, Start},
+    files::{ImportFiles, MOST_BYTES, Plan},
+    import::{Counts, DaySpan, Import, Progress, REPORTED_ERRORS, Status},
+    rules::{Extent, MOST_DAYS, MOST_ROWS_A_DAY},
+};
+
+use super::{ImportError, Interrupted, REPORT_EVERY, Run, reading::Parsing, refused};
+
+/// What the first pass found.
+pub(super) struct Scanned {
+    pub(super) plan: Plan,
+    pub(super) rejected: u64,
+    pub(super) errors: Vec<RowError>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Scanned {
+    /// First and last day of the valid rows.
+    pub(super) fn span(&self) -> Option<DaySpan> {
+        let days = &self.plan.days;
+        let (first, last) = (days.keys().next()?, days.keys().next_back()?);
+        Some(DaySpan {
+            first: *first,
+            last: *last,
+        })
+    }
+}
+
+impl Run<'_> {
+    /// The first pass; `None` when another run has taken over.
+    pub(super) async fn validate(
+        &self,
+        import: &mut Import,
+        deadline: Timestamp,
+    ) -> Result<Option<Plan>, Interrupted> {
+        let (store, files) = (&self.importer.store, &self.importer.files);
+        let scanned = self.scan(Some(import), deadline, Some(files)).await?;
+        let Some(scanned) = scanned else {
+            return Ok(None);
+        };
+        import.bytes.done = import.bytes.total;
+        import.rows = Progress {
+            done: 0,
+            total: scanned.plan.days.values().map(|day| day.rows).sum(),
+        };
+        import.counts = Counts {
+            rejected: scanned.rejected,
+            ..Counts::default()
+        };
+        import.days = scanned.span();
+        import.warnings = scanned.warnings;
+        import.next_day = None;
+        if !scanned.errors.is_empty() {
+            store.put_row_errors(self.import, &scanned.errors).await?;
+        }
+        if self.writes {
+            store
+                .put_import_days(self.import, scanned.plan.days.keys().copied())
+                .await?;
+        }
+        files.put_plan(self.import, &scanned.plan).await?;
+        import.status = Status::Importing;
+        Ok(self.importer.save(import).await?.then_some(scanned.plan))
+    }
+
+    /// Reads the whole file once, in the encoding that fits it.
+    pub(super) async fn scan(
+        &self,
+        mut report: Option<&mut Import>,
+        deadline: Timestamp,
+        errors_to: Option<&ImportFiles>,
+    ) -> Result<Option<Scanned>, Interrupted> {
+        if self.source.len() > MOST_BYTES {
+            return Err(refused("file-too-large", "the file is larger than 5 GiB"));
+        }
+        let mut encoding = Encoding::Utf8;
+        loop {
+            match self
+                .scan_as(encoding, report.as_deref_mut(), deadline, errors_to)
+                .await?
+            {
+                Ok(scanned) => return Ok(scanned),
+                Err(error) => match error.restart_in() {
+                    Some(other) if encoding != other => encoding = other,
+                    _ => return Err(refused(error.code(), &error)),
+                },
+            }
+        }
+    }
+
+    async fn scan_as(
+        &self,
+        encoding: Encoding,
+        mut report: Option<&mut Import>,
+        deadline: Timestamp,
+        errors_to: Option<&ImportFiles>,
+    ) -> Result<Result<Option<Scanned>, FileError>, Interrupted> {
+        let mut errors_file = errors_to.map(|files| files.errors_file(self.import));
+        let mut reported = self.importer.clock.now();
+        let mut parsing = Parsing::new(Start::Beginning(encoding), FirstPass::default());
+        let (size, mut at) = (self.source.len(), 0);
+        let mut slice = self.slice(0, size).await?;
+        while !slice.is_empty() {
+            at += slice.len() as u64;
+            let (fed, next) = tokio::join!(parsing.feed(slice), self.slice(at, size));
+            (parsing, slice) = (fed?, next?);
+            if let Some(error) = parsing.failed {
+                return Ok(Err(error));
+            }
+            if parsing.sink.days.len() > MOST_DAYS {
+                return Err(refused(
+                    "too-many-days",
+                    &format!("rows fall on more than {MOST_DAYS} days"),
+                ));
+            }
+            if let (Some(file), Some(rejected)) = (&mut errors_file, parsing.sink.take_rejected()) {
+                file.write(&rejected).await?;
+            }
+            let now = self.importer.clock.now();
+            if now >= deadline {
+                return Err(ImportError::OutOfTime.into());
+            }
+            if let Some(import) = report.as_deref_mut()
+                && now.duration_since(reported) >= REPORT_EVERY
+            {
+                reported = now;
+                import.bytes.done = at;
+                if !self.importer.save(import).await? {
+                    return Ok(Ok(None));
+                }
+            }
+        }
+        let (summary, mut pass) = match parsing.finish().await? {
+            Ok(finished) => finished,
+            Err(error) => return Ok(Err(error)),
+        };
+        pass.close_day();
+        if let Some(mut file) = errors_file {
+            if let Some(rejected) = pass.take_rejected() {
+                file.write(&rejected).await?;
+            }
+            file.finish().await?;
+        }
+        if let Some((day, _)) = pass
+            .days
+            .iter()
+            .find(|(_, extent)| extent.rows > MOST_ROWS_A_DAY)
+        {
+            let message = format!("more than {MOST_ROWS_A_DAY} rows fall on {day}: split the file");
+            return Err(refused("day-too-large", &message));
+        }
+        Ok(Ok(Some(Scanned {
+            rejected: summary.rejected,
+            errors: pass.errors,
+            warnings: summary.warnings.iter().map(ToString::to_string).collect(),
+            plan: Plan {
+                dialect: summary.dialect,
+                days: pass.days,
+            },
+        })))
+    }
+}
+
+/// Notes where each day's rows stand, and what is wrong with the others.
+#[derive(Default)]
+struct FirstPass {
+    days: BTreeMap<Date, Extent>,
+    day: Option<(Date, Extent)>,
+    errors: Vec<RowError>,
+    dialect: Option<Dialect>,
+    rejected: Vec<u8>,
+    has_header: bool,
+}
+
+impl FirstPass {
+    fn close_day(&mut self) {
+        let Some((date, stretch)) = self.day.take() else {
+            return;
+        };
+        self.days
+            .entry(date)
+            .and_modify(|extent| extent.include(&stretch))
+            .or_insert(stretch);
+    }
+
+    /// The rows rejected since the last call as lines of `errors.csv`, behind its header the first
+    /// time; `None` where there are none.
+    fn take_rejected(&mut self) -> Option<Vec<u8>> {
+        (!self.rejected.is_empty()).then(|| std::mem::take(&mut self.rejected))
+    }
+}
+
+impl Sink for FirstPass {
+    fn header(&mut self, dialect: &Dialect) {
+        self.dialect = Some(dialect.clone());
+    }
+
+    fn row(&mut self, row: &ParsedRow<'_>) {
+        let row_extent = Extent::of_row(row.start, row.end);
+        match &mut self.day {
+            Some((date, extent)) if *date == row.date => extent.include(&row_extent),
+            _ => {
+                self.close_day();
+                self.day = Some((row.date, row_extent));
+            }
+        }
+    }
+
+    fn rejected(&mut self, row: &RejectedRow<'_>) {
+        if self.errors.len() < REPORTED_ERRORS {
+            self.errors.push(row.error.clone());
+        }
+        let Some(dialect) = &self.dialect else { return };
+        if !std::mem::replace(&mut self.has_header, true) {
+            errors_file::write_header(&mut self.rejected, dialect);
+        }
+        errors_file::write_row(&mut self.rejected, dialect, row);
+    }
+}
