@@ -17,7 +17,7 @@ RUN := PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python $(LOCAL)
 CLOUD := $(or $(ENDPOINT),http://127.0.0.1:$(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build up demo down status env token test lint audit deploy lock clean
+.PHONY: help venv build up demo down status env token test lint bench audit deploy lock clean
 
 help: ## Says what there is
 	@sed -n 's/\$$\$$/$$/g; s/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -51,6 +51,9 @@ test: venv ## Runs every lint and every test, the latter against a stack of thei
 lint: venv ## Runs the lints alone
 	@$(RUN)/checks.py lint $(PROFILE)
 
+bench: ## Measures the column frame and the sales file against their peers
+	cargo bench --locked --package shared
+
 audit: ## Checks the dependencies' advisories, licences and sources; installs cargo-deny at the first time (minutes)
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check
@@ -60,7 +63,7 @@ audit: ## Checks the dependencies' advisories, licences and sources; installs ca
 deploy: ## Builds for Lambda and deploys to AWS; STAGE=staging or production, ARCHITECTURE=x86_64 or arm64
 	@case $(STAGE) in staging|production) ;; *) echo "✗ STAGE is staging or production"; exit 1;; esac
 	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt $(LOCAL)/deploy-requirements.txt
-	PATH="$(abspath $(VENV))/bin:$$PATH" cargo lambda build --locked --release --package functions --bins \
+	PATH="$(abspath $(VENV))/bin:$$PATH" cargo lambda build --locked --profile dist --package functions --bins \
 	  $(if $(filter arm64,$(ARCHITECTURE)),--arm64,--x86-64)
 	env -u AWS_ENDPOINT_URL $(VENV)/bin/sam deploy --config-env $(STAGE) \
 	  --parameter-overrides Stage=$(STAGE) Architecture=$(ARCHITECTURE) $(PARAMETERS)

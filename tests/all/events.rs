@@ -21,7 +21,11 @@ const EVENTS: [(&str, &str, Option<u16>); 14] = [
     ("events/health/health.json", "health", Some(200)),
     ("events/health/live.json", "health", Some(200)),
     ("events/health/ready.json", "health", Some(200)),
-    ("events/revenue/revenue-daily.json", "revenue-api", Some(200)),
+    (
+        "events/revenue/revenue-daily.json",
+        "revenue-api",
+        Some(200),
+    ),
     ("events/revenue/revenue-v1.json", "revenue-api", Some(200)),
     ("events/revenue/revenue.json", "revenue-api", Some(200)),
     ("events/sales/create-import.json", "sales-api", Some(201)),
@@ -29,7 +33,11 @@ const EVENTS: [(&str, &str, Option<u16>); 14] = [
     ("events/sales/delete-import.json", "sales-api", Some(404)),
     ("events/sales/get-import.json", "sales-api", Some(404)),
     ("events/sales/import-continue.json", "sales-import", None),
-    ("events/sales/import-sales-multipart.json", "sales-api", Some(201)),
+    (
+        "events/sales/import-sales-multipart.json",
+        "sales-api",
+        Some(201),
+    ),
     ("events/sales/list-imports.json", "sales-api", Some(200)),
     ("events/sales/list-sales.json", "sales-api", Some(200)),
     ("events/sales/s3-object-created.json", "sales-import", None),
@@ -44,10 +52,18 @@ struct Bootstrap(Child);
 
 impl Bootstrap {
     fn start(binary: &str, runtime_api: &str) -> Self {
-        let path = tree::root().join("target/lambda").join(binary).join("bootstrap");
+        let path = tree::root()
+            .join("target/lambda")
+            .join(binary)
+            .join("bootstrap");
         assert!(path.exists(), "{} is missing: make build", path.display());
         let stack = stack();
-        let kept = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"];
+        let kept = [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_REGION",
+            "AWS_ENDPOINT_URL",
+        ];
         let child = Command::new(path)
             .env_clear()
             .envs(kept.map(|name| (name, variable(name))))
@@ -134,12 +150,16 @@ fn invoke(binary: &str, event: &Value) -> Result<Value, Value> {
     let event = event.to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (Ok(stream), event, send) = (stream, event.clone(), send.clone()) else { return };
+            let (Ok(stream), event, send) = (stream, event.clone(), send.clone()) else {
+                return;
+            };
             std::thread::spawn(move || serve(stream, &event, &send));
         }
     });
     let _bootstrap = Bootstrap::start(binary, &address);
-    receive.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{binary} does not answer"))
+    receive
+        .recv_timeout(Duration::from_mins(1))
+        .unwrap_or_else(|_| panic!("{binary} does not answer"))
 }
 
 fn serve(stream: TcpStream, event: &str, answers: &std::sync::mpsc::Sender<Result<Value, Value>>) {
@@ -147,7 +167,9 @@ fn serve(stream: TcpStream, event: &str, answers: &std::sync::mpsc::Sender<Resul
     let mut stream = BufReader::new(stream);
     while let Some(message) = read(&mut stream) {
         if message.first_line.starts_with("GET ") {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .expect("it is after 1970");
             let head = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
                  Lambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\n\
@@ -181,20 +203,26 @@ fn every_request_is_answered_as_api_gateway_needs_it() {
         let Some(status) = status else { continue };
         let answer = invoke(binary, &event(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(answer["statusCode"], status, "{name}: {answer}");
-        let headers = answer["multiValueHeaders"].as_object().unwrap_or_else(|| panic!("{name}: {answer}"));
+        let headers = answer["multiValueHeaders"]
+            .as_object()
+            .unwrap_or_else(|| panic!("{name}: {answer}"));
         let header = |name: &str| headers.get(name).and_then(|values| values[0].as_str());
         assert_eq!(header("x-content-type-options"), Some("nosniff"), "{name}");
-        let sent = event(name)["headers"]["X-Correlation-Id"].as_str().map(str::to_owned);
+        let sent = event(name)["headers"]["X-Correlation-Id"]
+            .as_str()
+            .map(str::to_owned);
         if sent.is_some() {
             assert_eq!(header("x-correlation-id"), sent.as_deref(), "{name}");
         }
         let text = answer["body"].as_str().expect("a body is text");
         let text = match answer["isBase64Encoded"].as_bool() {
-            Some(true) => String::from_utf8(STANDARD.decode(text).expect("it is base64")).expect("it is UTF-8"),
+            Some(true) => String::from_utf8(STANDARD.decode(text).expect("it is base64"))
+                .expect("it is UTF-8"),
             _ => text.to_owned(),
         };
         if header("content-type").is_some_and(|kind| kind.contains("json")) {
-            let body: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}: {text}"));
+            let body: Value = serde_json::from_str(&text)
+                .unwrap_or_else(|error| panic!("{name}: {error}: {text}"));
             assert_eq!(status >= 400, body["code"].is_string(), "{name}: {body}");
         }
     }
@@ -203,9 +231,18 @@ fn every_request_is_answered_as_api_gateway_needs_it() {
 /// The example file, as its upload event carries it.
 fn example() -> Vec<u8> {
     let upload = event("events/sales/import-sales-multipart.json");
-    let form = STANDARD.decode(upload["body"].as_str().expect("the form is text")).expect("the form is base64");
-    let begin = form.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("the part has a head") + 4;
-    let end = form.windows(4).rposition(|bytes| bytes == b"\r\n--").expect("the form has an end");
+    let form = STANDARD
+        .decode(upload["body"].as_str().expect("the form is text"))
+        .expect("the form is base64");
+    let begin = form
+        .windows(4)
+        .position(|bytes| bytes == b"\r\n\r\n")
+        .expect("the part has a head")
+        + 4;
+    let end = form
+        .windows(4)
+        .rposition(|bytes| bytes == b"\r\n--")
+        .expect("the form has an end");
     form[begin..end].to_vec()
 }
 
@@ -215,12 +252,29 @@ fn the_s3_event_imports_the_example_file() {
     let object = &event["Records"][0]["s3"]["object"];
     let (key, file) = ("imports/March sales (shop).csv", example());
     let size = file.len() as u64;
-    assert_eq!((object["key"].as_str(), object["size"].as_u64()), (Some("imports/March+sales+%28shop%29.csv"), Some(size)));
+    assert_eq!(
+        (object["key"].as_str(), object["size"].as_u64()),
+        (Some("imports/March+sales+%28shop%29.csv"), Some(size))
+    );
     let put = async {
-        connection().s3().put_object().bucket(&stack().bucket).key(key).body(file.into()).send().await
+        connection()
+            .s3()
+            .put_object()
+            .bucket(&stack().bucket)
+            .key(key)
+            .body(file.into())
+            .send()
+            .await
     };
-    let tag = block_on(put).expect("the bucket takes the file").e_tag.expect("it has a tag");
-    assert_eq!(object["eTag"].as_str(), Some(tag.trim_matches('"')), "the event is about this file");
+    let tag = block_on(put)
+        .expect("the bucket takes the file")
+        .e_tag
+        .expect("it has a tag");
+    assert_eq!(
+        object["eTag"].as_str(),
+        Some(tag.trim_matches('"')),
+        "the event is about this file"
+    );
     assert_eq!(invoke("sales-import", &event), Ok(Value::Null));
     let version = ObjectVersion {
         key: key.to_owned(),
@@ -228,7 +282,10 @@ fn the_s3_event_imports_the_example_file() {
         sequencer: object["sequencer"].as_str().expect("it is text").to_owned(),
         size,
     };
-    let put_at = event["Records"][0]["eventTime"].as_str().and_then(|time| time.parse().ok()).expect("it is a time");
+    let put_at = event["Records"][0]["eventTime"]
+        .as_str()
+        .and_then(|time| time.parse().ok())
+        .expect("it is a time");
     let import = ended_by_id(&ImportId::of_object(&version, put_at).to_string());
     assert_eq!(import["status"], "completed", "{import}");
     // The bucket's own event imports the file too: each row is stored by whichever came first.
@@ -239,5 +296,9 @@ fn the_s3_event_imports_the_example_file() {
 #[test]
 fn the_queue_event_is_answered_message_by_message() {
     let answer = invoke("sales-import", &event("events/sales/import-continue.json"));
-    assert_eq!(answer, Ok(json!({"batchItemFailures": []})), "an import that is not there has nothing to go on with");
+    assert_eq!(
+        answer,
+        Ok(json!({"batchItemFailures": []})),
+        "an import that is not there has nothing to go on with"
+    );
 }

@@ -35,11 +35,15 @@ fn merge(into: &mut Value, from: &Value) {
 
 fn binary(function: &Value) -> &str {
     let uri = function["CodeUri"].as_str().expect("a function has code");
-    uri.strip_prefix("target/lambda/").expect("the code is where the build puts it")
+    uri.strip_prefix("target/lambda/")
+        .expect("the code is where the build puts it")
 }
 
 fn events(function: &Value) -> impl Iterator<Item = &Value> {
-    function["Events"].as_object().into_iter().flat_map(|events| events.values())
+    function["Events"]
+        .as_object()
+        .into_iter()
+        .flat_map(|events| events.values())
 }
 
 #[test]
@@ -48,9 +52,13 @@ fn every_function_traces_and_logs_into_a_group_of_its_own_with_an_end() {
     let mut groups = BTreeSet::new();
     for (id, function) in functions() {
         assert_eq!(function["Tracing"], "Active", "{id}");
-        let group = target(&function["LoggingConfig"]["LogGroup"]).unwrap_or_else(|| panic!("{id} names a log group"));
+        let group = target(&function["LoggingConfig"]["LogGroup"])
+            .unwrap_or_else(|| panic!("{id} names a log group"));
         assert_eq!(resources[group]["Type"], "AWS::Logs::LogGroup", "{id}");
-        assert!(!resources[group]["Properties"]["RetentionInDays"].is_null(), "{group} keeps logs for ever");
+        assert!(
+            !resources[group]["Properties"]["RetentionInDays"].is_null(),
+            "{group} keeps logs for ever"
+        );
         assert!(groups.insert(group.to_owned()), "{group} has two functions");
     }
 }
@@ -67,13 +75,20 @@ fn every_function_has_its_alarms_and_they_ring_somewhere() {
                     && alarm["Dimensions"][0]["Name"] == "FunctionName"
                     && target(&alarm["Dimensions"][0]["Value"]) == Some(id)
             };
-            assert_eq!(alarms.values().filter(watches).count(), 1, "alarm on {metric} of {id}");
+            assert_eq!(
+                alarms.values().filter(watches).count(),
+                1,
+                "alarm on {metric} of {id}"
+            );
         }
     }
     for (id, alarm) in &alarms {
         let topic = target(&alarm["Properties"]["AlarmActions"][0]);
         assert_eq!(topic, Some("AlarmTopic"), "{id}");
-        assert_eq!(alarm["Properties"]["TreatMissingData"], "notBreaching", "{id}");
+        assert_eq!(
+            alarm["Properties"]["TreatMissingData"], "notBreaching",
+            "{id}"
+        );
     }
 }
 
@@ -81,31 +96,57 @@ fn every_function_has_its_alarms_and_they_ring_somewhere() {
 #[test]
 fn every_alarm_watches_a_metric_that_exists() {
     let resources = resources();
-    let services: BTreeSet<String> = functions().values().map(|function| service(function).to_owned()).collect();
+    let services: BTreeSet<String> = functions()
+        .values()
+        .map(|function| service(function).to_owned())
+        .collect();
     let namespace = template()["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"].clone();
-    let handlers: String =
-        tree::files("functions/src").iter().filter(|name| name.ends_with(".rs")).map(|name| tree::source(name)).collect();
+    let handlers: String = tree::files_of("functions/src", "rs")
+        .iter()
+        .map(|name| tree::source(name))
+        .collect();
     for (id, alarm) in of_type("AWS::CloudWatch::Alarm") {
         let alarm = &alarm["Properties"];
-        let dimensions = alarm["Dimensions"].as_array().expect("an alarm has dimensions");
+        let dimensions = alarm["Dimensions"]
+            .as_array()
+            .expect("an alarm has dimensions");
         assert_eq!(dimensions.len(), 1, "{id}");
         let (name, value) = (&dimensions[0]["Name"], &dimensions[0]["Value"]);
         match alarm["Namespace"].as_str() {
             Some("AWS/Lambda") => {
                 let function = target(value).unwrap_or_else(|| panic!("{id} names a function"));
-                assert_eq!((name.as_str(), &resources[function]["Type"]), (Some("FunctionName"), &"AWS::Serverless::Function".into()), "{id}");
+                assert_eq!(
+                    (name.as_str(), &resources[function]["Type"]),
+                    (Some("FunctionName"), &"AWS::Serverless::Function".into()),
+                    "{id}"
+                );
             }
             Some("AWS/SQS") => {
                 assert_eq!(value["Fn::GetAtt"][1], "QueueName", "{id}");
                 let queue = target(value).unwrap_or_else(|| panic!("{id} names a queue"));
-                assert_eq!((name.as_str(), &resources[queue]["Type"]), (Some("QueueName"), &"AWS::SQS::Queue".into()), "{id}");
+                assert_eq!(
+                    (name.as_str(), &resources[queue]["Type"]),
+                    (Some("QueueName"), &"AWS::SQS::Queue".into()),
+                    "{id}"
+                );
             }
             Some(own) if namespace == own => {
-                assert_eq!(name, "service", "{id}: our metrics carry no other dimension");
+                assert_eq!(
+                    name, "service",
+                    "{id}: our metrics carry no other dimension"
+                );
                 let service = value.as_str().expect("a service is a word");
-                assert!(services.contains(service), "{id}: no function calls itself {service}");
-                let metric = alarm["MetricName"].as_str().expect("an alarm names its metric");
-                assert!(handlers.contains(&format!("\"{metric}\"")), "{id}: nothing emits {metric}");
+                assert!(
+                    services.contains(service),
+                    "{id}: no function calls itself {service}"
+                );
+                let metric = alarm["MetricName"]
+                    .as_str()
+                    .expect("an alarm names its metric");
+                assert!(
+                    handlers.contains(&format!("\"{metric}\"")),
+                    "{id}: nothing emits {metric}"
+                );
             }
             other => panic!("{id}: nobody emits into {other:?}"),
         }
@@ -114,7 +155,10 @@ fn every_alarm_watches_a_metric_that_exists() {
 
 #[test]
 fn what_is_given_up_on_lands_in_a_queue_that_is_watched() {
-    let (alarms, queues) = (of_type("AWS::CloudWatch::Alarm"), of_type("AWS::SQS::Queue"));
+    let (alarms, queues) = (
+        of_type("AWS::CloudWatch::Alarm"),
+        of_type("AWS::SQS::Queue"),
+    );
     let is_watched = |queue: &str| {
         alarms.values().any(|alarm| {
             alarm["Properties"]["MetricName"] == "ApproximateNumberOfMessagesVisible"
@@ -122,24 +166,41 @@ fn what_is_given_up_on_lands_in_a_queue_that_is_watched() {
         })
     };
     // Whoever invokes an HTTP function waits for its answer; all others have nobody.
-    let asynchronous = functions().into_iter().filter(|(_, function)| events(function).any(|event| event["Type"] != "Api"));
+    let asynchronous = functions()
+        .into_iter()
+        .filter(|(_, function)| events(function).any(|event| event["Type"] != "Api"));
     for (id, function) in asynchronous {
         let destination = &function["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
         assert_eq!(destination["Type"], "SQS", "{id}");
-        let queue = target(&destination["Destination"]).unwrap_or_else(|| panic!("{id} has a destination"));
+        let queue =
+            target(&destination["Destination"]).unwrap_or_else(|| panic!("{id} has a destination"));
         assert!(queues.contains_key(queue) && is_watched(queue), "{id}");
     }
     for (id, source) in of_type("AWS::Lambda::EventSourceMapping") {
         let source = &source["Properties"];
-        assert_eq!(source["FunctionResponseTypes"][0], "ReportBatchItemFailures", "{id}");
-        let queue = &queues[target(&source["EventSourceArn"]).expect("a source is a queue")]["Properties"];
+        assert_eq!(
+            source["FunctionResponseTypes"][0], "ReportBatchItemFailures",
+            "{id}"
+        );
+        let queue =
+            &queues[target(&source["EventSourceArn"]).expect("a source is a queue")]["Properties"];
         let redrive = &queue["RedrivePolicy"];
         assert_eq!(redrive["maxReceiveCount"], 5, "{id}");
-        assert!(is_watched(target(&redrive["deadLetterTargetArn"]).expect("a queue has dead letters")), "{id}");
-        let function = &functions()[target(&source["FunctionName"]).expect("a source has a function")];
-        let (visibility, timeout) = (queue["VisibilityTimeout"].as_u64(), function["Timeout"].as_u64());
+        assert!(
+            is_watched(target(&redrive["deadLetterTargetArn"]).expect("a queue has dead letters")),
+            "{id}"
+        );
+        let function =
+            &functions()[target(&source["FunctionName"]).expect("a source has a function")];
+        let (visibility, timeout) = (
+            queue["VisibilityTimeout"].as_u64(),
+            function["Timeout"].as_u64(),
+        );
         // https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-        assert!(visibility >= timeout.map(|timeout| 6 * timeout), "{id}: a message comes back while it is worked on");
+        assert!(
+            visibility >= timeout.map(|timeout| 6 * timeout),
+            "{id}: a message comes back while it is worked on"
+        );
     }
 }
 
@@ -160,17 +221,32 @@ fn settings() -> BTreeMap<String, String> {
     let text = tree::source("shared/src/platform/config.rs");
     let mut settings = BTreeMap::new();
     for (at, mark) in text.match_indices("setting!(") {
-        let body = text[at + mark.len()..].split(");").next().unwrap_or_default();
-        let last = body.lines().rfind(|line| line.contains('"')).unwrap_or_default();
+        let body = text[at + mark.len()..]
+            .split(");")
+            .next()
+            .unwrap_or_default();
+        let last = body
+            .lines()
+            .rfind(|line| line.contains('"'))
+            .unwrap_or_default();
         if let Some((name, variable)) = last.trim().split_once(',') {
-            settings.insert(name.to_owned(), variable.trim().trim_matches('"').to_owned());
+            settings.insert(
+                name.to_owned(),
+                variable.trim().trim_matches('"').to_owned(),
+            );
         }
     }
     for (at, mark) in text.match_indices("impl ") {
-        let body = text[at + mark.len()..].split("\n}").next().unwrap_or_default();
+        let body = text[at + mark.len()..]
+            .split("\n}")
+            .next()
+            .unwrap_or_default();
         let name = body.split([' ', '<']).next().unwrap_or_default();
         if let Some((_, rest)) = body.split_once("VARIABLE: &'static str = \"") {
-            settings.insert(name.to_owned(), rest.split('"').next().unwrap_or_default().to_owned());
+            settings.insert(
+                name.to_owned(),
+                rest.split('"').next().unwrap_or_default().to_owned(),
+            );
         }
     }
     settings
@@ -179,8 +255,13 @@ fn settings() -> BTreeMap<String, String> {
 /// The handler's file that a main takes its context from.
 fn handler(binary: &str) -> String {
     let main = tree::source(&format!("functions/src/bin/{binary}.rs"));
-    let (_, rest) = main.split_once("use functions::").expect("a main uses a handler");
-    let path: Vec<&str> = rest.split("::").take_while(|part| !part.starts_with(['{', 'C'])).collect();
+    let (_, rest) = main
+        .split_once("use functions::")
+        .expect("a main uses a handler");
+    let path: Vec<&str> = rest
+        .split("::")
+        .take_while(|part| !part.starts_with(['{', 'C']))
+        .collect();
     tree::source(&format!("functions/src/{}.rs", path.join("/")))
 }
 
@@ -198,7 +279,9 @@ fn a_function_is_given_the_variables_that_it_reads_and_no_others() {
             .filter(|(name, _)| source.contains(&format!("{name}::from_env()")))
             .map(|(_, variable)| variable.as_str())
             .collect();
-        let given = function["Environment"]["Variables"].as_object().expect("a function has variables");
+        let given = function["Environment"]["Variables"]
+            .as_object()
+            .expect("a function has variables");
         let given: BTreeSet<&str> = given
             .keys()
             .map(String::as_str)
@@ -215,7 +298,9 @@ fn statements(value: &Value, found: &mut Vec<Value>) {
             if let Some(Value::Array(statements)) = members.get("Statement") {
                 found.extend(statements.iter().cloned());
             }
-            members.values().for_each(|member| statements(member, found));
+            members
+                .values()
+                .for_each(|member| statements(member, found));
         }
         Value::Array(items) => items.iter().for_each(|item| statements(item, found)),
         _ => {}
@@ -226,18 +311,40 @@ fn statements(value: &Value, found: &mut Vec<Value>) {
 fn rights_are_given_action_by_action_and_not_on_everything() {
     let mut found = Vec::new();
     statements(&template(), &mut found);
-    let allowed: Vec<_> = found.into_iter().filter(|statement| statement["Effect"] == "Allow").collect();
-    assert!(allowed.len() > functions().len(), "every function has rights");
+    let allowed: Vec<_> = found
+        .into_iter()
+        .filter(|statement| statement["Effect"] == "Allow")
+        .collect();
+    assert!(
+        allowed.len() > functions().len(),
+        "every function has rights"
+    );
     let words = |value: &Value| -> Vec<String> {
         match value {
-            Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
+            Value::Array(items) => items
+                .iter()
+                .filter_map(|item| item.as_str().map(str::to_owned))
+                .collect(),
             value => value.as_str().map(str::to_owned).into_iter().collect(),
         }
     };
     for statement in allowed {
-        assert!(words(&statement["Action"]).iter().all(|action| !action.contains('*')), "{statement}");
-        assert!(words(&statement["Resource"]).iter().all(|resource| resource != "*"), "{statement}");
-        assert!(statement.get("NotAction").is_none() && statement.get("NotResource").is_none(), "{statement}");
+        assert!(
+            words(&statement["Action"])
+                .iter()
+                .all(|action| !action.contains('*')),
+            "{statement}"
+        );
+        assert!(
+            words(&statement["Resource"])
+                .iter()
+                .all(|resource| resource != "*"),
+            "{statement}"
+        );
+        assert!(
+            statement.get("NotAction").is_none() && statement.get("NotResource").is_none(),
+            "{statement}"
+        );
     }
 }
 
@@ -247,9 +354,17 @@ fn routes() -> BTreeSet<(String, String, bool)> {
     for function in functions().values() {
         for event in events(function).filter(|event| event["Type"] == "Api") {
             let event = &event["Properties"];
-            let text = |name: &str| event[name].as_str().unwrap_or_else(|| panic!("a route has a {name}")).to_owned();
+            let text = |name: &str| {
+                event[name]
+                    .as_str()
+                    .unwrap_or_else(|| panic!("a route has a {name}"))
+                    .to_owned()
+            };
             let is_public = event["Auth"]["Authorizer"] == "NONE";
-            assert!(routes.insert((text("Method"), text("Path"), is_public)), "{event} is there twice");
+            assert!(
+                routes.insert((text("Method"), text("Path"), is_public)),
+                "{event} is there twice"
+            );
         }
     }
     routes
@@ -257,9 +372,13 @@ fn routes() -> BTreeSet<(String, String, bool)> {
 
 #[test]
 fn the_routes_are_those_of_the_document() {
-    let document = serde_json::to_value(functions::openapi::document()).expect("the document is JSON");
+    let document =
+        serde_json::to_value(functions::openapi::document()).expect("the document is JSON");
     let mut documented = BTreeSet::new();
-    for (path, item) in document["paths"].as_object().expect("the document has paths") {
+    for (path, item) in document["paths"]
+        .as_object()
+        .expect("the document has paths")
+    {
         for (method, operation) in item.as_object().expect("a path has methods") {
             let is_public = operation["security"] == serde_json::json!([{}]);
             documented.insert((method.clone(), path.clone(), is_public));
@@ -272,9 +391,19 @@ fn the_routes_are_those_of_the_document() {
 fn a_route_is_private_until_it_says_otherwise() {
     for (id, api) in of_type("AWS::Serverless::Api") {
         let auth = &api["Properties"]["Auth"];
-        let authorizer = auth["DefaultAuthorizer"].as_str().unwrap_or_else(|| panic!("{id} has a default authorizer"));
-        assert_eq!(target(&auth["Authorizers"][authorizer]["UserPoolArn"]), Some("UserPool"), "{id}");
+        let authorizer = auth["DefaultAuthorizer"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{id} has a default authorizer"));
+        assert_eq!(
+            target(&auth["Authorizers"][authorizer]["UserPoolArn"]),
+            Some("UserPool"),
+            "{id}"
+        );
     }
-    let public: Vec<String> = routes().into_iter().filter(|route| route.2).map(|route| route.1).collect();
+    let public: Vec<String> = routes()
+        .into_iter()
+        .filter(|route| route.2)
+        .map(|route| route.1)
+        .collect();
     assert_eq!(public, ["/health", "/health/live", "/health/ready"]);
 }

@@ -11,8 +11,10 @@ const GROUND: [&str; 2] = ["platform", "frame"];
 const MAIN_LINES: usize = 15;
 
 fn sources(folder: &str) -> Vec<(String, String)> {
-    let names = tree::files(folder).into_iter().filter(|name| name.ends_with(".rs"));
-    names.map(|name| (tree::source(&name), name)).map(|(text, name)| (name, text)).collect()
+    tree::files_of(folder, "rs")
+        .into_iter()
+        .map(|name| (name.clone(), tree::source(&name)))
+        .collect()
 }
 
 #[track_caller]
@@ -23,9 +25,16 @@ fn none(what: &str, found: &[String]) {
 #[test]
 fn models_and_rules_know_no_aws() {
     let is_pure = |name: &str| name.ends_with("/model.rs") || name.ends_with("/rules.rs");
-    let sources: Vec<_> = sources("shared/src").into_iter().filter(|(name, _)| is_pure(name)).collect();
+    let sources: Vec<_> = sources("shared/src")
+        .into_iter()
+        .filter(|(name, _)| is_pure(name))
+        .collect();
     assert!(sources.len() >= 2, "the contexts have models and rules");
-    let found: Vec<_> = sources.into_iter().filter(|(_, text)| text.contains("aws_")).map(|(name, _)| name).collect();
+    let found: Vec<_> = sources
+        .into_iter()
+        .filter(|(_, text)| text.contains("aws_"))
+        .map(|(name, _)| name)
+        .collect();
     none("files that name a crate of AWS", &found);
 }
 
@@ -51,7 +60,14 @@ fn every_function_is_a_binary_and_every_binary_a_function() {
         .collect();
     let functions: BTreeSet<String> = template::of_type("AWS::Serverless::Function")
         .values()
-        .filter_map(|function| Some(function["Properties"]["CodeUri"].as_str()?.strip_prefix("target/lambda/")?.to_owned()))
+        .filter_map(|function| {
+            Some(
+                function["Properties"]["CodeUri"]
+                    .as_str()?
+                    .strip_prefix("target/lambda/")?
+                    .to_owned(),
+            )
+        })
         .collect();
     assert_eq!(bins, functions);
 }
@@ -59,7 +75,10 @@ fn every_function_is_a_binary_and_every_binary_a_function() {
 #[test]
 fn the_readme_shows_every_event() {
     let readme = tree::source("README.md");
-    let unseen: Vec<_> = tree::files("events").into_iter().filter(|event| !readme.contains(event)).collect();
+    let unseen: Vec<_> = tree::files("events")
+        .into_iter()
+        .filter(|event| !readme.contains(event))
+        .collect();
     none("events that the README does not show how to send", &unseen);
 }
 
@@ -69,7 +88,10 @@ fn crate_modules(text: &str) -> BTreeSet<String> {
     for (at, prefix) in text.match_indices("crate::") {
         let rest = text[at + prefix.len()..].trim_start();
         let word = |text: &str| -> String {
-            text.trim_start().chars().take_while(|&char| char.is_alphanumeric() || char == '_').collect()
+            text.trim_start()
+                .chars()
+                .take_while(|&char| char.is_alphanumeric() || char == '_')
+                .collect()
         };
         let Some(group) = rest.strip_prefix('{') else {
             modules.insert(word(rest));
@@ -94,9 +116,13 @@ fn crate_modules(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_modules_of_a_grouped_import_are_found() {
-    let found = crate_modules("use crate::{sales::{a, b},\n    frame};\nfn x() { crate::orders::y() }");
+    let found =
+        crate_modules("use crate::{sales::{a, b},\n    frame};\nfn x() { crate::orders::y() }");
     let expected = ["frame", "orders", "sales"].map(str::to_owned);
-    assert!(expected.iter().all(|module| found.contains(module)), "{found:?}");
+    assert!(
+        expected.iter().all(|module| found.contains(module)),
+        "{found:?}"
+    );
     assert!(!found.contains("b"), "{found:?}");
 }
 
@@ -104,14 +130,29 @@ fn the_modules_of_a_grouped_import_are_found() {
 fn contexts_do_not_import_each_other_and_the_ground_imports_none() {
     let rooms: BTreeSet<String> = tree::files("shared/src")
         .iter()
-        .filter_map(|name| Some(name.strip_prefix("shared/src/")?.split_once('/')?.0.to_owned()))
+        .filter_map(|name| {
+            Some(
+                name.strip_prefix("shared/src/")?
+                    .split_once('/')?
+                    .0
+                    .to_owned(),
+            )
+        })
         .collect();
-    let contexts: BTreeSet<&String> = rooms.iter().filter(|room| !GROUND.contains(&room.as_str())).collect();
-    assert!(contexts.iter().any(|context| *context == "sales"), "{contexts:?}");
+    let contexts: BTreeSet<&String> = rooms
+        .iter()
+        .filter(|room| !GROUND.contains(&room.as_str()))
+        .collect();
+    assert!(
+        contexts.iter().any(|context| *context == "sales"),
+        "{contexts:?}"
+    );
     let mut found = Vec::new();
     for room in &rooms {
         for (name, text) in sources(&format!("shared/src/{room}")) {
-            let others = crate_modules(&text).into_iter().filter(|module| module != room && contexts.contains(module));
+            let others = crate_modules(&text)
+                .into_iter()
+                .filter(|module| module != room && contexts.contains(module));
             found.extend(others.map(|other| format!("{name} imports {other}")));
         }
     }
@@ -120,7 +161,14 @@ fn contexts_do_not_import_each_other_and_the_ground_imports_none() {
 
 #[test]
 fn only_stores_name_table_expressions() {
-    let words = ["key_condition", "condition", "update", "filter", "projection"].map(|kind| format!("{kind}_expression"));
+    let words = [
+        "key_condition",
+        "condition",
+        "update",
+        "filter",
+        "projection",
+    ]
+    .map(|kind| format!("{kind}_expression"));
     // The embedded database is tested by itself, on a table that is no context's.
     let is_store = |name: &str| name.ends_with("/store.rs") || name == "shared/src/testing.rs";
     let found: Vec<_> = sources("shared/src")
@@ -129,7 +177,10 @@ fn only_stores_name_table_expressions() {
         .filter(|(name, text)| !is_store(name) && words.iter().any(|word| text.contains(word)))
         .map(|(name, _)| name)
         .collect();
-    none("files outside the stores that name table expressions", &found);
+    none(
+        "files outside the stores that name table expressions",
+        &found,
+    );
 }
 
 /// The targets of the links in a Markdown text, code left out.
@@ -156,8 +207,11 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings
         .map(|line| {
             let title = line.trim_start_matches('#').trim().to_lowercase();
-            let kept = title.chars().filter(|&char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
-            kept.map(|char| if char == ' ' { '-' } else { char }).collect()
+            let kept = title
+                .chars()
+                .filter(|&char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
+            kept.map(|char| if char == ' ' { '-' } else { char })
+                .collect()
         })
         .collect()
 }
@@ -165,15 +219,23 @@ fn anchors(text: &str) -> BTreeSet<String> {
 #[test]
 fn links_in_documents_lead_somewhere() {
     let mut dead = Vec::new();
-    for name in tree::files("").into_iter().filter(|name| name.ends_with(".md")) {
+    for name in tree::files_of("", "md") {
         let text = tree::source(&name);
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        for link in links(&text).into_iter().filter(|link| !link.contains("://") && !link.starts_with("mailto:")) {
+        for link in links(&text)
+            .into_iter()
+            .filter(|link| !link.contains("://") && !link.starts_with("mailto:"))
+        {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let target = if path.is_empty() { tree::root().join(&name) } else { tree::root().join(folder).join(path) };
+            let target = if path.is_empty() {
+                tree::root().join(&name)
+            } else {
+                tree::root().join(folder).join(path)
+            };
             let is_alive = target.exists()
                 && (anchor.is_empty()
-                    || std::fs::read_to_string(&target).is_ok_and(|text| anchors(&text).contains(anchor)));
+                    || std::fs::read_to_string(&target)
+                        .is_ok_and(|text| anchors(&text).contains(anchor)));
             if !is_alive {
                 dead.push(format!("{name}: {link}"));
             }
@@ -185,12 +247,24 @@ fn links_in_documents_lead_somewhere() {
 #[test]
 fn nothing_is_left_for_later() {
     // Put together here, so that this file does not find itself.
-    let words = [["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["dbg", "!("], ["to", "do!("], ["unimpl", "emented!("]];
+    let words = [
+        ["TO", "DO"],
+        ["FIX", "ME"],
+        ["XX", "X:"],
+        ["dbg", "!("],
+        ["to", "do!("],
+        ["unimpl", "emented!("],
+    ];
     let words = words.map(|halves| halves.concat());
     let mut found = Vec::new();
     for name in tree::files("") {
-        let Some(text) = tree::text(&name) else { continue };
-        let lines = text.lines().enumerate().filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+        let Some(text) = tree::text(&name) else {
+            continue;
+        };
+        let lines = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| words.iter().any(|word| line.contains(word)));
         found.extend(lines.map(|(at, _)| format!("{name}:{}", at + 1)));
     }
     none("left for later", &found);
@@ -202,13 +276,27 @@ fn no_file_names_a_machine_of_its_authors() {
     let private = [".internal", ".corp", ".lan", ".intranet"];
     let mut found = Vec::new();
     for name in tree::files("") {
-        let Some(text) = tree::text(&name) else { continue };
+        let Some(text) = tree::text(&name) else {
+            continue;
+        };
         for (at, line) in text.lines().enumerate() {
-            let begins_path = |at: usize| line[..at].chars().next_back().is_none_or(|char| " \t\"'`(=:".contains(char));
-            let names_home = homes.iter().any(|home| line.match_indices(home.as_str()).any(|(at, _)| begins_path(at)));
+            let begins_path = |at: usize| {
+                line[..at]
+                    .chars()
+                    .next_back()
+                    .is_none_or(|char| " \t\"'`(=:".contains(char))
+            };
+            let names_home = homes.iter().any(|home| {
+                line.match_indices(home.as_str())
+                    .any(|(at, _)| begins_path(at))
+            });
             let names_host = line.match_indices("://").any(|(at, mark)| {
-                let host = line[at + mark.len()..].split(['/', ':', ' ', '"', '\'', '`', ')', '>', '?']).next();
-                host.is_some_and(|host| private.iter().any(|end| host.ends_with(end)) || is_private_address(host))
+                let host = line[at + mark.len()..]
+                    .split(['/', ':', ' ', '"', '\'', '`', ')', '>', '?'])
+                    .next();
+                host.is_some_and(|host| {
+                    private.iter().any(|end| host.ends_with(end)) || is_private_address(host)
+                })
             });
             if names_home || names_host {
                 found.push(format!("{name}:{}", at + 1));
@@ -219,5 +307,6 @@ fn no_file_names_a_machine_of_its_authors() {
 }
 
 fn is_private_address(host: &str) -> bool {
-    host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_private())
+    host.parse::<std::net::Ipv4Addr>()
+        .is_ok_and(|address| address.is_private())
 }

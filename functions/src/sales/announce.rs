@@ -115,6 +115,7 @@ async fn create(context: &Context, dry_run: bool, claim: &Claim) -> Result<Work,
         bucket: context.importer.files.bucket(),
         key: &key,
         max_bytes: MOST_BYTES,
+        content_type: "text/csv",
         lifetime: FORM_LIFETIME,
         metadata: &[("correlation-id", &correlation_id)],
     };

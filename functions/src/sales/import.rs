@@ -141,22 +141,33 @@ pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<Valu
     let trace = TraceContext::resolve(None, None, clock.now(), random.bytes());
     let invocation = Invocation::begin(Some(&lambda), trace);
     telemetry::scope(invocation.clone(), async {
-        // What S3 sends to test a new notification has no records.
-        if event.get("Records").is_none() && event.get("Event").is_some() {
-            return Ok(Value::Null);
-        }
-        let event: S3Event = serde_json::from_value(event)?;
-        for record in event.records {
-            object(context, &invocation, record, deadline)
-                .boxed()
-                .await?;
-        }
-        Ok(Value::Null)
+        objects(context, &invocation, event, deadline)
+            .await
+            .inspect_err(|error| {
+                tracing::error!(error = telemetry::chain(error), "event not handled");
+            })
     })
     .await
-    .inspect_err(|error: &HandlerError| {
-        tracing::error!(error = telemetry::chain(error), "event not handled");
-    })
+}
+
+/// Imports every object that an event from S3 announces.
+async fn objects(
+    context: &Context,
+    invocation: &Invocation,
+    event: Value,
+    deadline: Timestamp,
+) -> Result<Value, HandlerError> {
+    // What S3 sends to test a new notification has no records.
+    if event.get("Records").is_none() && event.get("Event").is_some() {
+        return Ok(Value::Null);
+    }
+    let event: S3Event = serde_json::from_value(event)?;
+    for record in event.records {
+        object(context, invocation, record, deadline)
+            .boxed()
+            .await?;
+    }
+    Ok(Value::Null)
 }
 
 /// Imports the object that an S3 record announces.

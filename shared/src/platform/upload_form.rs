@@ -40,6 +40,8 @@ pub struct UploadPolicy<'a> {
     pub key: &'a str,
     /// Largest object in bytes.
     pub max_bytes: u64,
+    /// The content type that the form says; whoever uses it may say another.
+    pub content_type: &'a str,
     /// How long the form can be used.
     pub lifetime: SignedDuration,
     /// Object metadata, by name without the `x-amz-meta-` prefix; the form has to carry it.
@@ -110,6 +112,8 @@ impl UploadSigner {
         let signature = self.signature(&day, &policy_text);
         fields.insert("policy".to_owned(), policy_text);
         fields.insert("x-amz-signature".to_owned(), signature);
+        // S3 refuses a form without a field that its policy names.
+        fields.insert("Content-Type".to_owned(), policy.content_type.to_owned());
         UploadForm {
             url: self.url(policy.bucket),
             fields,
@@ -170,6 +174,7 @@ mod tests {
             bucket: "b",
             key: "imports/a.csv",
             max_bytes: 5,
+            content_type: "text/csv",
             lifetime: SignedDuration::from_mins(15),
             metadata: &[("correlation-id", "c")],
         };
@@ -177,6 +182,7 @@ mod tests {
         let form = signer().sign(&policy, now);
         let document = BASE64_STANDARD.decode(&form.fields["policy"]).unwrap();
         insta::assert_snapshot!(String::from_utf8(document).unwrap(), @r#"{"conditions":[{"bucket":"b"},["content-length-range",0,5],["starts-with","$Content-Type",""],{"key":"imports/a.csv"},{"x-amz-algorithm":"AWS4-HMAC-SHA256"},{"x-amz-credential":"AKIAIOSFODNN7EXAMPLE/20231114/us-east-1/s3/aws4_request"},{"x-amz-date":"20231114T221320Z"},{"x-amz-meta-correlation-id":"c"}],"expiration":"2023-11-14T22:28:20.000Z"}"#);
+        assert_eq!(form.fields["Content-Type"], "text/csv");
         assert_eq!(form.url, "https://b.s3.us-east-1.amazonaws.com/");
         assert!(!format!("{:?}", signer()).contains("wJalr"));
     }

@@ -421,3 +421,109 @@ impl StoredRows {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sales::file::{Encoding, Limits as FileLimits, Parser, RejectedRow, Sink, Start};
+
+    #[derive(Default)]
+    struct Rows(DayRows);
+
+    impl Sink for Rows {
+        fn row(&mut self, row: &ParsedRow<'_>) {
+            self.0.push(row, sale_digest(row.sale_id)).unwrap();
+        }
+
+        fn rejected(&mut self, row: &RejectedRow<'_>) {
+            panic!("row {} is valid: {}", row.row, row.error.message);
+        }
+    }
+
+    fn day(cells: &[(String, i32, String)]) -> DayRows {
+        let mut file = "Sale Date,Sale ID,Item name,Total Paid,Notes\n".to_owned();
+        for (sale, cents, notes) in cells {
+            let notes = notes.replace('"', "\"\"");
+            let sign = if *cents < 0 { "-" } else { "" };
+            let (whole, rest) = (cents.unsigned_abs() / 100, cents.unsigned_abs() % 100);
+            file += &format!("3/1/2025, {sale} ,tea,{sign}{whole}.{rest:02},\"{notes}\"\n");
+        }
+        let mut rows = Rows::default();
+        let mut parser = Parser::new(Start::Beginning(Encoding::Utf8), FileLimits::default());
+        parser.feed(file.as_bytes(), &mut rows).unwrap();
+        parser.finish(&mut rows).unwrap();
+        rows.0
+    }
+
+    fn import(n: u128) -> ImportId {
+        ImportId::new(uuid::Uuid::from_u128(n))
+    }
+
+    proptest! {
+        #[test]
+        fn rows_come_back_cell_for_cell_with_their_import_and_ordinal(
+            cells in prop::collection::vec(("[0-9a-z]{1,4}", -10_000..10_000_i32, "[ -~é]{0,12}"), 1..40),
+        ) {
+            let rows = day(&cells);
+            let mut builder = ChunkBuilder::default();
+            for index in 0..cells.len() {
+                builder.push(&rows, index, u32::try_from(index).unwrap(), import(index as u128 % 3)).unwrap();
+            }
+            let chunks = builder.finish().unwrap();
+            prop_assert_eq!(chunks.len(), 1);
+            let stored = StoredRows::decode(&chunks[0].frame).unwrap();
+            let mut identities = Vec::new();
+            let date = jiff::civil::date(2025, 3, 1);
+            visit_identities(&chunks[0].frame, date, |row| identities.push(row)).unwrap();
+            prop_assert_eq!(stored.iter().len(), cells.len());
+            for (index, row) in stored.iter().enumerate() {
+                for column in 0..Column::COUNT {
+                    prop_assert_eq!(row.cells[column], cell(&rows.cells[column], index));
+                }
+                prop_assert_eq!(row.import, import(index as u128 % 3));
+                prop_assert_eq!(row.ordinal, index as i64);
+                prop_assert_eq!(identities[index].identity, rows.identities[index]);
+                prop_assert_eq!(identities[index].sale, rows.sales[index]);
+                prop_assert_eq!(identities[index].ordinal as usize, index);
+            }
+            let total: Decimal = cells.iter().map(|(_, cents, _)| Decimal::new((*cents).into(), 2)).sum();
+            let parts: Decimal = chunks[0].parts.values().map(|part| part.revenue).sum();
+            prop_assert_eq!(parts, total);
+        }
+
+        #[test]
+        fn any_bytes_are_a_chunk_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(StoredRows::decode(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_an_item_are_spread_over_several() {
+        // Notes that nothing can compress: 40 rows of 60 KB.
+        let mut state = 1_u64;
+        let mut noise = || {
+            (0..60_000)
+                .map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    char::from(b'!' + u8::try_from((state >> 33) % 90).unwrap())
+                })
+                .collect::<String>()
+        };
+        let cells: Vec<_> = (0..40).map(|n| (n.to_string(), n, noise())).collect();
+        let rows = day(&cells);
+        let mut builder = ChunkBuilder::default();
+        for index in 0..cells.len() {
+            builder.push(&rows, index, 0, import(1)).unwrap();
+        }
+        let chunks = builder.finish().unwrap();
+        assert!(chunks.iter().all(|chunk| chunk.frame.len() <= MOST_BYTES));
+        let counts = chunks
+            .iter()
+            .map(|chunk| StoredRows::decode(&chunk.frame).unwrap().iter().len());
+        assert_eq!(counts.sum::<usize>(), 40);
+    }
+}

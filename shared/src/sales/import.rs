@@ -106,7 +106,8 @@ pub enum Status {
     Completed,
     /// As completed, but some rows were rejected.
     CompletedWithErrors,
-    /// The file cannot be imported; nothing of it is stored.
+    /// The file cannot be imported. Nothing of it is stored, unless it was removed or replaced while
+    /// it was being read; taking the import back then takes those rows back.
     Failed,
     /// Its rows are being taken back.
     Deleting,

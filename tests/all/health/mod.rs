@@ -25,8 +25,17 @@ fn every_dependency_is_up_and_says_how_long_it_took() {
         assert_eq!(names, ["import-queue", "imports-bucket", "sales-table"]);
         for check in checks.values() {
             assert_eq!(check["status"], "up");
-            assert!(check["latency_ms"].as_u64().is_some_and(|latency| latency <= 1000), "{check}");
-            assert_eq!(check.as_object().map(serde_json::Map::len), Some(2), "nothing else is told to the public");
+            assert!(
+                check["latency_ms"]
+                    .as_u64()
+                    .is_some_and(|latency| latency <= 1000),
+                "{check}"
+            );
+            assert_eq!(
+                check.as_object().map(serde_json::Map::len),
+                Some(2),
+                "nothing else is told to the public"
+            );
         }
     }
 }
@@ -34,5 +43,8 @@ fn every_dependency_is_up_and_says_how_long_it_took() {
 #[test]
 fn a_token_makes_no_difference() {
     let answer = call("GET", "/health/live").token("nonsense").send();
-    assert_eq!((answer.status, answer.text()), (200, r#"{"status":"live"}"#));
+    assert_eq!(
+        (answer.status, answer.text()),
+        (200, r#"{"status":"live"}"#)
+    );
 }

@@ -116,6 +116,10 @@ impl World {
         assert!(matches!(outcome, Outcome::Ended(_)));
     }
 
+    fn errors_file(&self, id: ImportId) -> Option<bytes::Bytes> {
+        self.objects.get(&format!("bucket/errors/{id}/errors.csv"))
+    }
+
     async fn visible(&self) -> Visible {
         let store = self.process(&Plan::none()).store;
         let (start, end) = (Date::constant(2000, 1, 1), Date::constant(2030, 12, 31));
@@ -178,6 +182,8 @@ async fn an_import_killed_at_any_write_and_delivered_again_ends_as_a_straight_ru
         panic!("the straight run ends")
     };
     let wanted = straight.visible().await;
+    let wanted_errors = straight.errors_file(reference.id);
+    assert!(wanted_errors.is_some());
     assert_eq!((reference.counts.imported, reference.counts.duplicate, reference.counts.rejected), (3, 3, 1));
     assert!(counted.writes() >= 8, "{}", counted.writes());
 
@@ -195,6 +201,7 @@ async fn an_import_killed_at_any_write_and_delivered_again_ends_as_a_straight_ru
             let report = again.store.import(announced.0).await.unwrap().unwrap();
             assert_eq!(report.status, Status::CompletedWithErrors, "{fault:?} at write {at}");
             assert_eq!(report.counts, reference.counts, "{fault:?} at write {at}");
+            assert_eq!(world.errors_file(report.id), wanted_errors, "{fault:?} at write {at}");
             assert_eq!(world.visible().await, wanted, "{fault:?} at write {at}");
         }
     }

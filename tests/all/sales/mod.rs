@@ -2,5 +2,6 @@
 
 mod api;
 mod bucket;
+mod cost;
 mod crash;
 mod hostile;

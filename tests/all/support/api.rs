@@ -15,7 +15,6 @@ pub(crate) enum Role {
     Admin,
     Analyst,
     Customer,
-    Nobody,
 }
 
 /// A request that is being put together.
@@ -49,7 +48,12 @@ impl Call {
     /// A call of any address.
     pub(crate) fn to(method: &str, url: impl Into<String>) -> Self {
         let method = method.parse().expect("tests name methods that exist");
-        Self { method, url: url.into(), headers: Vec::new(), body: Vec::new() }
+        Self {
+            method,
+            url: url.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
     }
 
     pub(crate) fn role(self, role: Role) -> Self {
@@ -58,7 +62,6 @@ impl Call {
             Role::Admin => self.token(&stack.admin_token),
             Role::Analyst => self.token(&stack.analyst_token),
             Role::Customer => self.token(&stack.customer_token),
-            Role::Nobody => self,
         }
     }
 
@@ -81,7 +84,9 @@ impl Call {
         const BOUNDARY: &str = "millrace-8f2c61d0e7";
         let mut body = Vec::new();
         for (name, value) in fields {
-            let part = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+            let part = format!(
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            );
             body.extend_from_slice(part.as_bytes());
         }
         if let Some(file) = file {
@@ -99,9 +104,15 @@ impl Call {
         static AGENT: OnceLock<Agent> = OnceLock::new();
         let agent = AGENT.get_or_init(|| {
             let config = Agent::config_builder().http_status_as_error(false);
-            config.timeout_global(Some(Duration::from_secs(60))).max_redirects(0).build().new_agent()
+            config
+                .timeout_global(Some(Duration::from_mins(1)))
+                .max_redirects(0)
+                .build()
+                .new_agent()
         });
-        let mut request = Request::builder().method(self.method.clone()).uri(&self.url);
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(&self.url);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -110,15 +121,27 @@ impl Call {
         } else {
             agent.run(request.body(self.body).expect("tests write valid requests"))
         };
-        let mut response = sent.unwrap_or_else(|error| panic!("{} {}: {error}", self.method, self.url));
-        let body = response.body_mut().with_config().limit(64 << 20).read_to_vec().expect("the body is readable");
-        Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+        let mut response =
+            sent.unwrap_or_else(|error| panic!("{} {}: {error}", self.method, self.url));
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(64 << 20)
+            .read_to_vec()
+            .expect("the body is readable");
+        Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body,
+        }
     }
 }
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().expect("headers are ASCII"))
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("headers are ASCII"))
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -126,14 +149,20 @@ impl Answer {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in the answer {} {:?}", self.status, self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!("{error} in the answer {} {:?}", self.status, self.text())
+        })
     }
 
     /// Asks for a status, and shows the body of any other.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
-        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.body)
+        );
         self
     }
 
@@ -141,13 +170,27 @@ impl Answer {
     #[track_caller]
     pub(crate) fn problem(self, status: u16, code: &str) -> Value {
         let answer = self.expect(status);
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
         let body = answer.json();
         assert_eq!(body["code"], code, "{body}");
         assert_eq!(body["status"], status, "{body}");
-        assert_eq!(body["type"], format!("https://errors.invalid/{code}"), "{body}");
-        assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
-        assert_eq!(body["correlation_id"].as_str(), answer.header("x-correlation-id"), "{body}");
+        assert_eq!(
+            body["type"],
+            format!("https://errors.invalid/{code}"),
+            "{body}"
+        );
+        assert!(
+            body["title"].is_string() && body["detail"].is_string(),
+            "{body}"
+        );
+        assert_eq!(
+            body["correlation_id"].as_str(),
+            answer.header("x-correlation-id"),
+            "{body}"
+        );
         body
     }
 
@@ -161,7 +204,9 @@ impl Answer {
 pub(crate) fn encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()

@@ -18,12 +18,16 @@ pub(crate) const HEADER: &str = "Sale Date,Client ID,Sale ID,Item name,Batch #,S
     Total Paid w/ Payment Method,Payment Method";
 
 /// How long an import may take before a test gives it up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Runs an SDK call to its end.
 pub(crate) fn block_on<T>(call: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime needs no resources that tests lack").block_on(call)
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime
+        .expect("a runtime needs no resources that tests lack")
+        .block_on(call)
 }
 
 /// The SDK's way to the stack.
@@ -39,7 +43,10 @@ pub(crate) fn empty_year() -> i16 {
     static NEXT: AtomicI16 = AtomicI16::new(1900);
     loop {
         let year = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(year < 2000, "every year is used: begin with a fresh stack (make down, make up)");
+        assert!(
+            year < 2000,
+            "every year is used: begin with a fresh stack (make down, make up)"
+        );
         if revenue(&format!("{year}-01-01"), &format!("{year}-12-31"))["row_count"] == 0 {
             return year;
         }
@@ -48,7 +55,10 @@ pub(crate) fn empty_year() -> i16 {
 
 /// Revenue as v1 tells it.
 pub(crate) fn revenue(start: &str, end: &str) -> Value {
-    get(&format!("/api/metrics/v1/revenue?start={start}&end={end}")).send().expect(200).json()
+    get(&format!("/api/metrics/v1/revenue?start={start}&end={end}"))
+        .send()
+        .expect(200)
+        .json()
 }
 
 /// Revenue of a whole year.
@@ -59,9 +69,19 @@ pub(crate) fn year_revenue(year: i16) -> Value {
 /// A generated pair of files within `year`.
 pub(crate) fn generated(year: i16, rows: u64, bad_rows: u64) -> Plan {
     let first = jiff::civil::date(year, 1, 1);
-    let first_day = i64::from(first.since(jiff::civil::date(1970, 1, 1)).expect("both are dates").get_days());
+    let first_day = i64::from(
+        first
+            .since(jiff::civil::date(1970, 1, 1))
+            .expect("both are dates")
+            .get_days(),
+    );
     // The second file goes on after the first, and stays in the year too.
-    Plan { first_day, days: 300, bad_rows, ..Plan::new(rows, u64::from(year.unsigned_abs())) }
+    Plan {
+        first_day,
+        days: 300,
+        bad_rows,
+        ..Plan::new(rows, u64::from(year.unsigned_abs()))
+    }
 }
 
 /// The generated file and its figures.
@@ -80,7 +100,14 @@ pub(crate) fn unique_key(name: &str) -> String {
 pub(crate) fn put(key: &str, file: impl Into<Vec<u8>>) {
     let s3 = || connection().s3();
     let body = ByteStream::from(file.into());
-    let put = async { s3().put_object().bucket(&stack().bucket).key(key).body(body).send().await };
+    let put = async {
+        s3().put_object()
+            .bucket(&stack().bucket)
+            .key(key)
+            .body(body)
+            .send()
+            .await
+    };
     block_on(put).expect("the bucket takes the file");
 }
 
@@ -112,7 +139,10 @@ pub(crate) fn ended_by_id(id: &str) -> Value {
     loop {
         let import = report(id).expect(200).json();
         let status = import["status"].as_str().expect("an import has a status");
-        if matches!(status, "completed" | "completed-with-errors" | "failed" | "deleted") {
+        if matches!(
+            status,
+            "completed" | "completed-with-errors" | "failed" | "deleted"
+        ) {
             return import;
         }
         wait(deadline, &import);
@@ -142,7 +172,9 @@ pub(crate) fn id(import: &Value) -> &str {
 
 /// A row of the export.
 pub(crate) fn row(date: &str, sale: &str, item: &str, total: &str) -> String {
-    format!("{date},100002649,{sale},{item},---,,Golf - experience,,---,---,32,1,32,0,0,2.88,{total},{total},Cash\r\n")
+    format!(
+        "{date},100002649,{sale},{item},---,,Golf - experience,,---,---,32,1,32,0,0,2.88,{total},{total},Cash\r\n"
+    )
 }
 
 /// A file of these rows.

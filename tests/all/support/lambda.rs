@@ -20,11 +20,25 @@ pub(crate) fn aws(arguments: &[&str]) -> Command {
 fn function(resource: &str) -> String {
     let _ = stack();
     let arguments = [
-        "cloudformation", "describe-stack-resource", "--stack-name", "millrace-local",
-        "--logical-resource-id", resource, "--query", "StackResourceDetail.PhysicalResourceId", "--output", "text",
+        "cloudformation",
+        "describe-stack-resource",
+        "--stack-name",
+        "millrace-local",
+        "--logical-resource-id",
+        resource,
+        "--query",
+        "StackResourceDetail.PhysicalResourceId",
+        "--output",
+        "text",
     ];
-    let output = aws(&arguments).output().expect("make venv installs the AWS command line");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = aws(&arguments)
+        .output()
+        .expect("make venv installs the AWS command line");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -35,8 +49,15 @@ pub(crate) fn import(event: &Value) -> Result<Value, Value> {
     let out = std::env::temp_dir().join(format!("millrace-{}.json", unique()));
     let file = out.to_string_lossy();
     let arguments = [
-        "lambda", "invoke", "--function-name", name, "--cli-binary-format", "raw-in-base64-out",
-        "--payload", "file:///dev/stdin", "--cli-read-timeout", "120", &file,
+        "lambda",
+        "invoke",
+        "--function-name",
+        name,
+        "--payload",
+        "fileb:///dev/stdin",
+        "--cli-read-timeout",
+        "120",
+        &file,
     ];
     let mut child = aws(&arguments)
         .stdin(Stdio::piped())
@@ -45,21 +66,33 @@ pub(crate) fn import(event: &Value) -> Result<Value, Value> {
         .spawn()
         .expect("make venv installs the AWS command line");
     let mut stdin = child.stdin.take().expect("it is piped");
-    stdin.write_all(event.to_string().as_bytes()).expect("the command reads its input");
+    stdin
+        .write_all(event.to_string().as_bytes())
+        .expect("the command reads its input");
     drop(stdin);
     let output = child.wait_with_output().expect("the command ends");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let invoked: Value = serde_json::from_slice(&output.stdout).expect("the command answers in JSON");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let invoked: Value =
+        serde_json::from_slice(&output.stdout).expect("the command answers in JSON");
     let payload = std::fs::read(&out).expect("the command wrote the payload");
     let _ = std::fs::remove_file(&out);
     let payload: Value = serde_json::from_slice(&payload).expect("functions answer in JSON");
-    if invoked.get("FunctionError").is_some() { Err(payload) } else { Ok(payload) }
+    if invoked.get("FunctionError").is_some() {
+        Err(payload)
+    } else {
+        Ok(payload)
+    }
 }
 
 /// The event of one object put into the bucket.
 pub(crate) fn object_created(key: &str, size: u64, etag: &str, sequencer: &str) -> Value {
     let text = std::fs::read_to_string(tree::root().join("events/sales/s3-object-created.json"));
-    let mut event: Value = serde_json::from_str(&text.expect("the event is there")).expect("the event is JSON");
+    let mut event: Value =
+        serde_json::from_str(&text.expect("the event is there")).expect("the event is JSON");
     let s3 = &mut event["Records"][0]["s3"];
     s3["bucket"]["name"] = stack().bucket.clone().into();
     s3["object"]["key"] = key.into();

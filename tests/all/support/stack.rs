@@ -37,13 +37,17 @@ pub(crate) fn stack() -> &'static Stack {
 pub(crate) fn variable(name: &str) -> String {
     match std::env::var(name) {
         Ok(value) if !value.is_empty() => value,
-        _ => panic!("{name} is not set: end-to-end tests need a deployed stack, run them by `make test`"),
+        _ => panic!(
+            "{name} is not set: end-to-end tests need a deployed stack, run them by `make test`"
+        ),
     }
 }
 
 /// A word that no other test and no earlier run has used.
 pub(crate) fn unique() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
     format!("{now:x}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }

@@ -11,18 +11,27 @@ use super::tree;
 /// The template's resources by logical id.
 pub(crate) fn resources() -> BTreeMap<String, Value> {
     let template = template();
-    let Value::Object(resources) = &template["Resources"] else { panic!("the template has resources") };
-    resources.iter().map(|(id, resource)| (id.clone(), resource.clone())).collect()
+    let Value::Object(resources) = &template["Resources"] else {
+        panic!("the template has resources")
+    };
+    resources
+        .iter()
+        .map(|(id, resource)| (id.clone(), resource.clone()))
+        .collect()
 }
 
 /// The resources of one type.
 pub(crate) fn of_type(kind: &str) -> BTreeMap<String, Value> {
-    resources().into_iter().filter(|(_, resource)| resource["Type"] == kind).collect()
+    resources()
+        .into_iter()
+        .filter(|(_, resource)| resource["Type"] == kind)
+        .collect()
 }
 
 /// The whole template.
 pub(crate) fn template() -> Value {
-    let mut yaml: yaml_serde::Value = yaml_serde::from_str(&tree::source("template.yaml")).expect("it is YAML");
+    let mut yaml: yaml_serde::Value =
+        yaml_serde::from_str(&tree::source("template.yaml")).expect("it is YAML");
     yaml.apply_merge().expect("its merge keys name mappings");
     unrolled(&long(&yaml))
 }
@@ -32,7 +41,9 @@ fn long(yaml: &yaml_serde::Value) -> Value {
         yaml_serde::Value::Tagged(tagged) => function(tagged),
         yaml_serde::Value::Mapping(mapping) => {
             let members = mapping.iter().map(|(key, value)| {
-                let key = key.as_str().map_or_else(|| json!(long(key)).to_string(), str::to_owned);
+                let key = key
+                    .as_str()
+                    .map_or_else(|| json!(long(key)).to_string(), str::to_owned);
                 (key, long(value))
             });
             Value::Object(members.collect())
@@ -55,7 +66,7 @@ fn function(tagged: &TaggedValue) -> Value {
     }
 }
 
-/// Unrolls `Fn::ForEach`, as the transform AWS::LanguageExtensions does.
+/// Unrolls `Fn::ForEach`, as the transform `AWS::LanguageExtensions` does.
 fn unrolled(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -65,7 +76,10 @@ fn unrolled(value: &Value) -> Value {
                     out.insert(name.clone(), unrolled(member));
                     continue;
                 }
-                let (variable, items) = (member[0].as_str().expect("a loop names its variable"), &member[1]);
+                let (variable, items) = (
+                    member[0].as_str().expect("a loop names its variable"),
+                    &member[1],
+                );
                 for item in items.as_array().expect("a loop has a list") {
                     let item = item.as_str().expect("a loop runs over words");
                     let Value::Object(round) = unrolled(&bound(&member[2], variable, item)) else {
@@ -85,13 +99,19 @@ fn unrolled(value: &Value) -> Value {
 fn bound(value: &Value, variable: &str, item: &str) -> Value {
     let text = |text: &str| text.replace(&format!("${{{variable}}}"), item);
     match value {
-        Value::Object(members) if members.len() == 1 && members.get("Ref").is_some_and(|name| name == variable) => {
+        Value::Object(members)
+            if members.len() == 1 && members.get("Ref").is_some_and(|name| name == variable) =>
+        {
             json!(item)
         }
-        Value::Object(members) => {
-            members.iter().map(|(name, member)| (text(name), bound(member, variable, item))).collect()
-        }
-        Value::Array(items) => items.iter().map(|member| bound(member, variable, item)).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| (text(name), bound(member, variable, item)))
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .map(|member| bound(member, variable, item))
+            .collect(),
         Value::String(plain) => json!(text(plain)),
         plain => plain.clone(),
     }
@@ -99,5 +119,7 @@ fn bound(value: &Value, variable: &str, item: &str) -> Value {
 
 /// The logical id that a `Ref` or `Fn::GetAtt` names.
 pub(crate) fn target(value: &Value) -> Option<&str> {
-    value["Ref"].as_str().or_else(|| value["Fn::GetAtt"][0].as_str())
+    value["Ref"]
+        .as_str()
+        .or_else(|| value["Fn::GetAtt"][0].as_str())
 }
