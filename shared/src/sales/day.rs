@@ -81,6 +81,15 @@ impl Day {
         Ok(found)
     }
 
+    /// About how many bytes its item takes; an item holds 400 KB.
+    #[must_use]
+    pub fn item_bytes(&self) -> usize {
+        let chunks = self.chunks.iter();
+        128 + chunks
+            .map(|(name, parts)| name.len() + 8 + parts.len() * 56)
+            .sum::<usize>()
+    }
+
     /// The day after its manifest became `chunks` with `orders` distinct Sale IDs: the next
     /// version, its totals summed anew.
     ///

@@ -14,11 +14,12 @@ use std::{
 
 use aws_sdk_s3::{
     Client,
+    config::timeout::TimeoutConfig,
     error::{ProvideErrorMetadata, SdkError},
     operation::get_object::builders::GetObjectFluentBuilder,
     presigning::PresigningConfig,
     primitives::ByteStream,
-    types::{CompletedMultipartUpload, CompletedPart},
+    types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use bytes::Bytes;
@@ -36,6 +37,12 @@ pub const IMPORTS: &str = "imports/";
 
 /// Largest file: 5 GiB, what one S3 put or form upload can hold.
 pub const MOST_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+
+/// Times that a slice is asked for when its body breaks off.
+const READ_TRIES: u32 = 3;
+
+/// How long S3 may take to put a multipart upload together: minutes, says its documentation.
+const COMPLETE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Size of a part of a multipart upload; S3 asks for 5 MiB at least.
 const PART: usize = 5 * 1024 * 1024;
@@ -77,18 +84,27 @@ fn failed<E>(operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) 
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    move |error| match error
-        .raw_response()
-        .map(|response| response.status().as_u16())
-    {
+    move |error| FilesError::Unavailable {
+        operation,
+        code: error.code().unwrap_or("no answer").to_owned(),
+        source: Box::new(error),
+    }
+}
+
+/// As [`failed`], for calls that read an object: it may be gone, or another one by now.
+fn unread<E>(operation: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> FilesError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    move |error| match status(&error) {
         Some(404) => FilesError::Missing,
         Some(412) => FilesError::Replaced,
-        _ => FilesError::Unavailable {
-            operation,
-            code: error.code().unwrap_or("no answer").to_owned(),
-            source: Box::new(error),
-        },
+        _ => failed(operation)(error),
     }
+}
+
+fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
 }
 
 /// What the first pass over a file found, kept so that a later run need not read it again.
@@ -153,6 +169,9 @@ impl ImportFiles {
 
     /// The bytes `from..to` of one version of an object.
     ///
+    /// The SDK's retries end where a response begins; one that breaks off on the way is asked for
+    /// again here.
+    ///
     /// # Errors
     ///
     /// [`FilesError`]: the object is gone or replaced, or the bucket fails.
@@ -162,14 +181,21 @@ impl ImportFiles {
         from: u64,
         to: u64,
     ) -> Result<Bytes, FilesError> {
-        let out = self
-            .get(&object.key)
-            .if_match(format!("\"{}\"", object.etag))
-            .range(format!("bytes={from}-{}", to.saturating_sub(1)))
-            .send()
-            .await
-            .map_err(failed("GetObject"))?;
-        body(out.body).await
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let out = self
+                .get(&object.key)
+                .if_match(format!("\"{}\"", object.etag))
+                .range(format!("bytes={from}-{}", to.saturating_sub(1)))
+                .send()
+                .await
+                .map_err(unread("GetObject"))?;
+            match body(out.body).await {
+                Err(_) if tries < READ_TRIES => {}
+                read => return read,
+            }
+        }
     }
 
     /// Puts a file that the API received, and says which version it became.
@@ -229,7 +255,7 @@ impl ImportFiles {
             .get(&Self::plan_key(id))
             .send()
             .await
-            .map_err(failed("GetObject"))
+            .map_err(unread("GetObject"))
         {
             Ok(out) => out,
             Err(FilesError::Missing) => return Ok(None),
@@ -255,7 +281,7 @@ impl ImportFiles {
             .if_match(format!("\"{}\"", object.etag))
             .send()
             .await
-            .map_err(failed("HeadObject"))?;
+            .map_err(unread("HeadObject"))?;
         Ok(out.metadata.unwrap_or_default())
     }
 
@@ -327,11 +353,16 @@ impl ObjectWriter<'_> {
     ///
     /// [`FilesError::Unavailable`] when the bucket fails.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), FilesError> {
-        self.buffer.extend_from_slice(bytes);
-        while self.buffer.len() >= PART {
-            let rest = self.buffer.split_off(PART);
-            let part = std::mem::replace(&mut self.buffer, rest);
-            self.part(part).await?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = PART.saturating_sub(self.buffer.len()).min(rest.len());
+            let (head, tail) = rest.split_at(room);
+            self.buffer.extend_from_slice(head);
+            rest = tail;
+            if self.buffer.len() == PART {
+                let part = std::mem::take(&mut self.buffer);
+                self.part(part).await?;
+            }
         }
         Ok(())
     }
@@ -344,6 +375,7 @@ impl ObjectWriter<'_> {
             .bucket(&self.files.bucket)
             .key(&self.key)
             .content_type("text/csv")
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .send()
             .await
             .map_err(failed("CreateMultipartUpload"))?;
@@ -366,6 +398,7 @@ impl ObjectWriter<'_> {
             .key(&self.key)
             .upload_id(upload)
             .part_number(number)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .body(ByteStream::from(part))
             .send()
             .await
@@ -373,6 +406,7 @@ impl ObjectWriter<'_> {
         let part = CompletedPart::builder()
             .part_number(number)
             .set_e_tag(out.e_tag)
+            .set_checksum_crc32(out.checksum_crc32)
             .build();
         self.parts.push(part);
         Ok(())
@@ -399,16 +433,36 @@ impl ObjectWriter<'_> {
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(self.parts))
             .build();
-        self.files
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(COMPLETE_TIMEOUT)
+            .operation_timeout(2 * COMPLETE_TIMEOUT)
+            .build();
+        let completed = self
+            .files
             .client
             .complete_multipart_upload()
             .bucket(&self.files.bucket)
             .key(&self.key)
             .set_upload_id(self.upload)
             .multipart_upload(parts)
+            .customize()
+            .config_override(aws_sdk_s3::config::Config::builder().timeout_config(timeouts))
             .send()
-            .await
-            .map_err(failed("CompleteMultipartUpload"))?;
-        Ok(())
+            .await;
+        match completed {
+            Ok(_) => Ok(()),
+            // The reply to an earlier try was lost: the upload is gone because it is the object now.
+            Err(error) if status(&error) == Some(404) => self
+                .files
+                .client
+                .head_object()
+                .bucket(&self.files.bucket)
+                .key(&self.key)
+                .send()
+                .await
+                .map(drop)
+                .map_err(failed("HeadObject")),
+            Err(error) => Err(failed("CompleteMultipartUpload")(error)),
+        }
     }
 }

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 
 use super::{
-    day::{Day, Manifest},
+    day::Day,
     identity::{Ordinals, RowIdentity},
     import::ImportId,
 };
@@ -17,7 +17,7 @@ pub const MOST_DAYS: usize = 20_000;
 /// Most rows of one day in one file: what one run stores of a single day well within its time.
 pub const MOST_ROWS_A_DAY: u64 = 4_000_000;
 
-/// A day's chunks are merged when there would be more of them than this.
+/// A day's small chunks are merged when there are this many of them.
 const CHUNKS_BEFORE_MERGE: usize = 8;
 
 /// Memory that a row takes besides its text: ends of cells, identity, digest, amount.
@@ -134,20 +134,10 @@ pub fn admit<S: std::hash::BuildHasher>(
         .collect()
 }
 
-/// The chunks of a day that a commit of `new` chunks should merge into larger ones: the small ones,
-/// once the day would be made of many.
+/// Whether a commit should merge a day's `small` chunks with its new one: once they are many.
 #[must_use]
-pub fn chunks_to_merge(listed: &Manifest, new: usize, full: u64) -> Vec<String> {
-    let small: Vec<String> = listed
-        .iter()
-        .filter(|(_, parts)| parts.values().map(|part| part.rows).sum::<u64>() * 2 < full)
-        .map(|(name, _)| name.clone())
-        .collect();
-    if small.len() + new > CHUNKS_BEFORE_MERGE && small.len() > 1 {
-        small
-    } else {
-        Vec::new()
-    }
+pub const fn merges(small: usize) -> bool {
+    small >= CHUNKS_BEFORE_MERGE
 }
 
 /// What an undo of one import does to a day.
@@ -211,30 +201,6 @@ mod tests {
         assert_eq!(average(decimal("-0.01"), 2), decimal("-0.01"));
         assert_eq!(average(decimal("5069.044"), 92), decimal("55.1"));
         assert_eq!(average(decimal("1"), 0), Decimal::ZERO);
-    }
-
-    #[test]
-    fn small_chunks_are_merged_only_when_they_are_many() {
-        let small = |n: u64| {
-            (0..n)
-                .map(|i| {
-                    let part = Part {
-                        rows: 10,
-                        revenue: Decimal::ONE,
-                    };
-                    (
-                        format!("c{i}"),
-                        BTreeMap::from([(import(u128::from(i)), part)]),
-                    )
-                })
-                .collect::<Manifest>()
-        };
-        assert!(chunks_to_merge(&small(7), 1, 1000).is_empty());
-        assert_eq!(chunks_to_merge(&small(8), 1, 1000).len(), 8);
-        assert!(
-            chunks_to_merge(&small(8), 1, 10).is_empty(),
-            "full ones stay"
-        );
     }
 
     #[test]

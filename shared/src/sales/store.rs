@@ -7,6 +7,7 @@
 //! | an import | `IMPORT#{id}` | `META` |
 //! | its first row errors | `IMPORT#{id}` | `ERRORS` |
 //! | the days it may touch | `IMPORT#{id}` | `DAYS` |
+//! | the latest version of an object | `OBJECT#{key}` | `VERSION` |
 //!
 //! Imports are listed newest first by the sparse index `imports`.
 
@@ -27,7 +28,7 @@ use aws_sdk_dynamodb::{
         ReturnConsumedCapacity, TransactWriteItem, WriteRequest,
     },
 };
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use rust_decimal::Decimal;
 
 use super::{
@@ -47,6 +48,9 @@ const BATCH_WRITE: usize = 25;
 /// Times that a batch's unprocessed rest is sent again before it is given back to the caller.
 const BATCH_ROUNDS: u32 = 8;
 
+/// Days read at once, with their manifests.
+const DAYS_AT_ONCE: i32 = 64;
+
 /// Index pages read at most while looking for the imports of one object key.
 const MOST_LIST_PAGES: usize = 50;
 
@@ -60,6 +64,8 @@ pub enum StoreError {
         operation: &'static str,
         /// The service's word for it.
         code: String,
+        /// Whether the same call may succeed later.
+        transient: bool,
         /// The whole story.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -96,9 +102,18 @@ impl StoreError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(
+            self,
+            Self::Unavailable {
+                transient: true,
+                ..
+            }
+        )
     }
 }
+
+/// What no repetition mends; a missing right or table may be mended by whoever runs the stack.
+const FINAL: &str = "ValidationException";
 
 fn unavailable<E, R>(operation: &'static str) -> impl FnOnce(SdkError<E, R>) -> StoreError
 where
@@ -108,6 +123,7 @@ where
     move |error| StoreError::Unavailable {
         operation,
         code: error.code().unwrap_or("no answer").to_owned(),
+        transient: error.code() != Some(FINAL),
         source: Box::new(error),
     }
 }
@@ -150,6 +166,15 @@ pub enum Write {
     Done,
     /// Somebody else's came first.
     Conflict,
+}
+
+/// What a visit to a day's chunks met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visit {
+    /// Every listed chunk; the names of those that are there without being listed.
+    Whole(Vec<String>),
+    /// Another writer has changed the day since it was read: begin again.
+    Changed,
 }
 
 /// The sales table.
@@ -406,6 +431,34 @@ impl SalesStore {
         item.map(|mut item| take_frame(&mut item, name)).transpose()
     }
 
+    /// Hands every chunk that `day` lists to `visit`, a page of at most 1 MB in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or an item cannot be read, or what `visit` returns;
+    /// [`StoreError::MissingChunk`] when a listed chunk is not there though the day is unchanged.
+    pub async fn visit_day(
+        &self,
+        day: &Day,
+        mut visit: impl FnMut(&str, Vec<u8>) -> Result<(), StoreError>,
+    ) -> Result<Visit, StoreError> {
+        let (mut unlisted, mut missing) = (Vec::new(), day.chunks.clone());
+        self.visit_chunks(day.date, |name, frame| {
+            if missing.remove(name).is_some() {
+                visit(name, frame)
+            } else {
+                unlisted.push(name.to_owned());
+                Ok(())
+            }
+        })
+        .await?;
+        match missing.into_keys().next() {
+            None => Ok(Visit::Whole(unlisted)),
+            Some(_) if self.day(day.date).await?.version != day.version => Ok(Visit::Changed),
+            Some(name) => Err(StoreError::MissingChunk(name)),
+        }
+    }
+
     /// Hands every chunk of a day, listed or not, to `visit`, a page of at most 1 MB in memory.
     ///
     /// # Errors
@@ -545,37 +598,38 @@ impl SalesStore {
         Ok(totals)
     }
 
-    /// The first day from `start` to `end` on which rows are stored.
+    /// Some of the days from `start` to `end` on which rows are stored, in order, and the day from
+    /// which to ask on; `None` after the last.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the table fails or an item cannot be read.
-    pub async fn next_day(&self, start: Date, end: Date) -> Result<Option<Day>, StoreError> {
-        for year in start.year()..=end.year() {
-            let mut page = None;
-            loop {
-                let out = self
-                    .days_of(year, start, end)
-                    .limit(1)
-                    .set_exclusive_start_key(page)
-                    .send()
-                    .await
-                    .map_err(unavailable("Query"))?;
-                Meter::add(&self.meter.read, out.consumed_capacity());
-                if let Some(item) = out.items().first() {
-                    let date = total_date(year, item)?;
-                    let day = day_from(date, item)?;
-                    if day.total.rows > 0 {
-                        return Ok(Some(day));
-                    }
-                }
-                page = out.last_evaluated_key;
-                if page.is_none() {
-                    break;
-                }
-            }
+    pub async fn days(
+        &self,
+        start: Date,
+        end: Date,
+    ) -> Result<(Vec<Day>, Option<Date>), StoreError> {
+        let year = start.year();
+        let out = self
+            .days_of(year, start, end)
+            .limit(DAYS_AT_ONCE)
+            .send()
+            .await
+            .map_err(unavailable("Query"))?;
+        Meter::add(&self.meter.read, out.consumed_capacity());
+        let mut days = Vec::new();
+        let mut last = None;
+        for item in out.items() {
+            let date = total_date(year, item)?;
+            last = Some(date);
+            let day = day_from(date, item)?;
+            days.extend((day.total.rows > 0).then_some(day));
         }
-        Ok(None)
+        let next = match last {
+            Some(last) if out.last_evaluated_key.is_some() => last.tomorrow().ok(),
+            _ => Date::new(year + 1, 1, 1).ok(),
+        };
+        Ok((days, next.filter(|next| *next <= end)))
     }
 
     /// Writes the record of a new import, whose identifier nobody else has, together with `other`.
@@ -745,6 +799,43 @@ impl SalesStore {
         Ok(ids)
     }
 
+    /// Notes that an event announced version `sequencer` of the object `object_key`; false when a
+    /// later version was announced before, so that the event came too late to mean anything.
+    ///
+    /// Sequencers of one key compare as text, the shorter one filled up with zeros
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails.
+    pub async fn note_version(
+        &self,
+        object_key: &str,
+        sequencer: &str,
+        forget_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let padded = format!("{sequencer:0<64}");
+        let mut item = key(format!("OBJECT#{object_key}"), "VERSION".to_owned());
+        item.insert("sequencer".into(), text(&padded));
+        item.insert("expiration".into(), number(forget_at.as_second()));
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk) OR sequencer <= :sequencer")
+            .expression_attribute_values(":sequencer", text(&padded))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        match put.send().await {
+            Ok(out) => {
+                Meter::add(&self.meter.write, out.consumed_capacity());
+                Ok(true)
+            }
+            Err(error) if is_condition_failure(&error) => Ok(false),
+            Err(error) => Err(unavailable("PutItem")(error)),
+        }
+    }
+
     /// Keeps an import's first row errors.
     ///
     /// # Errors
@@ -855,6 +946,7 @@ fn throttled(operation: &'static str) -> StoreError {
     StoreError::Unavailable {
         operation,
         code: "unprocessed".into(),
+        transient: true,
         source: "items were still unprocessed after the last round".into(),
     }
 }

@@ -577,7 +577,7 @@ fn an_import_ends_once_and_a_key_put_again_is_another_import() {
         put(
             &key,
             file(&[row(&format!("6/1/{year}"), sale, "Ball", "1")]),
-        )
+        );
     };
     put_row("1");
     let first = ended(&key);
