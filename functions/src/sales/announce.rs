@@ -7,9 +7,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header::LOCATION};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_TYPE, LOCATION},
+};
 use jiff::SignedDuration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use shared::{
     platform::{
         caller::{Caller, Group},
@@ -91,10 +94,10 @@ pub async fn announce(
     caller.require_any(&[Group::Admin])?;
     query.only(&["dry_run"])?;
     let dry_run = query.flag("dry_run")?;
+    check_body(&headers, &body)?;
     let key = IdempotencyKey::from_headers(&headers)?;
     let scope = Scope::new(caller.sub(), "POST", "/api/sales/imports", &key);
-    let fingerprint =
-        Fingerprint::of_bytes(&[format!("dry_run={dry_run}\n").as_bytes(), &body].concat());
+    let fingerprint = Fingerprint::of_bytes(format!("dry_run={dry_run}").as_bytes());
     let idempotency = context.idempotency.clone();
     let work = |claim| async move { create(&context, dry_run, &claim).await };
     Ok(idempotency
@@ -102,22 +105,55 @@ pub async fn announce(
         .await)
 }
 
+/// The request has nothing to say in a body: it is empty, or an empty JSON object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn check_body(headers: &HeaderMap, body: &Bytes) -> Result<(), Problem> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let kind = kind
+        .and_then(|kind| kind.split(';').next())
+        .unwrap_or_default();
+    if !kind.trim().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::unsupported_media_type("application/json"));
+    }
+    Json::<Nothing>::parse(body).map(drop)
+}
+
 /// Writes the import's record and the answer to its request in one transaction.
 async fn create(context: &Context, dry_run: bool, claim: &Claim) -> Result<Work, Problem> {
     let now = context.now();
     let id = ImportId::new(ids::uuid_v7(now, context.importer.random.bytes()));
     let key = ImportFiles::announced_key(id);
-    let correlation_id = telemetry::current()
-        .map(|invocation| invocation.trace.correlation_id.as_str().to_owned())
-        .unwrap_or_default();
-    let import = Import::pending(id, key.clone(), dry_run, correlation_id.clone(), now);
+    let trace = telemetry::current().map(|invocation| invocation.trace.clone());
+    let correlation_id = trace
+        .as_ref()
+        .map(|trace| trace.correlation_id.as_str().to_owned());
+    let metadata = trace.map(|trace| trace.metadata()).unwrap_or_default();
+    let metadata: Vec<_> = metadata
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let import = Import::pending(
+        id,
+        key.clone(),
+        dry_run,
+        correlation_id.unwrap_or_default(),
+        now,
+    );
     let policy = UploadPolicy {
         bucket: context.importer.files.bucket(),
         key: &key,
         max_bytes: MOST_BYTES,
         content_type: "text/csv",
         lifetime: FORM_LIFETIME,
-        metadata: &[("correlation-id", &correlation_id)],
+        metadata: &metadata,
     };
     let form = context.signer.sign(&policy, now);
     let body = Announced {

@@ -6,6 +6,7 @@ use aws_lambda_events::{
     s3::{S3Event, S3EventRecord},
     sqs::{SqsEvent, SqsMessage},
 };
+use aws_sdk_sqs::{error::SdkError, operation::send_message::SendMessageError};
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Diagnostic, LambdaEvent};
@@ -31,6 +32,13 @@ use super::{
     importer::{ImportError, Importer, MEMORY, Outcome, Source},
     queue::{Action, Task, TaskQueue},
 };
+
+/// How long the latest version of an object is remembered: longer than any event takes.
+const VERSION_MEMORY: SignedDuration = SignedDuration::from_hours(24 * 400);
+
+/// Seconds after which somebody looks whether a run ended: the longest that SQS can wait, and that
+/// a run can last.
+const LOOK_AFTER: i32 = 900;
 
 /// What the handler works with.
 #[derive(Debug)]
@@ -191,6 +199,14 @@ async fn object(
         TraceContext::from_metadata(&metadata, importer.clock.now(), importer.random.bytes());
     let correlation_id = trace.correlation_id.as_str().to_owned();
     telemetry::scope(invocation.with_trace(trace), async {
+        let (store, forget_at) = (&importer.store, importer.clock.now() + VERSION_MEMORY);
+        if !store
+            .note_version(&object.key, &object.sequencer, forget_at)
+            .await?
+        {
+            tracing::warn!(key = object.key, "event came after one for a later version");
+            return Ok(());
+        }
         let id = import_of(importer, &object, put_at, correlation_id).await?;
         run(context, id, object, deadline).await
     })
@@ -247,10 +263,15 @@ async fn import_of(
         return Ok(id);
     }
     let id = ImportId::of_object(object, put_at);
+    // Whoever announced a dry run means it for every file that the form takes.
+    let announced = match ImportFiles::announced_by(&object.key) {
+        Some(id) => importer.store.import(id).await?,
+        None => None,
+    };
     let mut import = Import::pending(
         id,
         object.key.clone(),
-        false,
+        announced.is_some_and(|announced| announced.dry_run),
         correlation_id,
         importer.clock.now(),
     );
@@ -293,6 +314,16 @@ async fn run(
     object: ObjectVersion,
     deadline: Timestamp,
 ) -> Result<(), HandlerError> {
+    // Sent first: a run that is killed calls nobody.
+    let task = Task {
+        action: Action::Import,
+        import: id,
+    };
+    context
+        .queue
+        .send(task, LOOK_AFTER)
+        .await
+        .map_err(queue_error)?;
     let meter = context.importer.store.meter();
     let (read, written) = (meter.read_halves(), meter.write_halves());
     let source = Source::Object(object);
@@ -305,13 +336,7 @@ async fn run(
     );
     match outcome {
         Outcome::Ended(import) => count(&import, context.importer.clock.now()),
-        Outcome::Unfinished(_) => {
-            let task = Task {
-                action: Action::Import,
-                import: id,
-            };
-            hand_over(context, task).await?;
-        }
+        Outcome::Unfinished(_) => hand_over(context, task).await?,
         Outcome::Idle => tracing::info!(import = %id, "nothing to do"),
     }
     Ok(())
@@ -319,11 +344,11 @@ async fn run(
 
 async fn hand_over(context: &Context, task: Task) -> Result<(), HandlerError> {
     tracing::info!(import = %task.import, "time is short, another run goes on");
-    context
-        .queue
-        .send(task, 0)
-        .await
-        .map_err(|error| HandlerError::Queue(error.into()))
+    context.queue.send(task, 0).await.map_err(queue_error)
+}
+
+fn queue_error(error: SdkError<SendMessageError>) -> HandlerError {
+    HandlerError::Queue(error.into())
 }
 
 /// Does what a message asks for.
@@ -342,10 +367,25 @@ async fn task(context: &Context, message: &SqsMessage, deadline: Timestamp) -> R
 }
 
 async fn go_on(context: &Context, id: ImportId, deadline: Timestamp) -> Result<(), HandlerError> {
-    let import = context.importer.store.import(id).await?;
-    match import.and_then(|import| import.object) {
-        Some(object) => run(context, id, object, deadline).await,
-        None => Ok(()),
+    let Some(import) = context.importer.store.import(id).await? else {
+        return Ok(());
+    };
+    let Some(object) = import.object.filter(|_| import.status.is_open()) else {
+        return Ok(());
+    };
+    let now = context.importer.clock.now();
+    match import.active_until {
+        // A run is at work: look again when it must have ended.
+        Some(until) if until > now => {
+            let seconds = until.duration_since(now).as_secs() + 1;
+            let delay = i32::try_from(seconds).unwrap_or(LOOK_AFTER).min(LOOK_AFTER);
+            let task = Task {
+                action: Action::Import,
+                import: id,
+            };
+            context.queue.send(task, delay).await.map_err(queue_error)
+        }
+        _ => run(context, id, object, deadline).await,
     }
 }
 

@@ -10,7 +10,7 @@ use http::{
     HeaderMap, HeaderValue,
     header::{ACCEPT, CONTENT_TYPE, LINK},
 };
-use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde_json::{Map, Value, json};
 use shared::{
     platform::{
@@ -21,8 +21,11 @@ use shared::{
     },
     sales::{
         chunk::{StoredRow, StoredRows},
+        day::Day,
         export_file,
-        model::{Column, parse_date},
+        model::parse_date,
+        revenue::MOST_DAYS,
+        store::SalesStore,
     },
 };
 
@@ -33,8 +36,14 @@ const ROUTE: &str = "/api/sales";
 /// Most rows of a CSV page.
 const MOST_CSV_ROWS: usize = 10_000;
 
-/// A page ends when its cells have this many bytes: Lambda answers with 6 MB at most.
-const MOST_PAGE_BYTES: usize = 3 * 1024 * 1024;
+/// A page ends when it has this many bytes as Lambda sends them, which is 6 MB at most.
+const MOST_PAGE_BYTES: usize = 5 * 1024 * 1024;
+
+/// A page ends after so much time, however few rows it has: their days may be far apart.
+const PAGE_TIME: SignedDuration = SignedDuration::from_secs(10);
+
+/// Times that a day is begun anew because it changed while it was read.
+const READ_TRIES: u32 = 5;
 
 const FIELDS: &[&str] = &[
     "date",
@@ -60,25 +69,37 @@ const FIELDS: &[&str] = &[
     "payment_method",
 ];
 
-/// Where a page begins: after this many rows of this chunk of this day.
+/// Where a page begins: at the `row`th row of `chunk` of a day that had `version` then; version 0
+/// stands for a day not yet read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Position {
     date: Date,
+    version: u64,
     chunk: String,
     row: usize,
 }
 
 impl Position {
+    fn start_of(date: Date) -> Self {
+        Self {
+            date,
+            version: 0,
+            chunk: String::new(),
+            row: 0,
+        }
+    }
+
     fn encode(&self) -> String {
-        format!("{} {} {}", self.date, self.chunk, self.row)
+        format!("{} {} {} {}", self.date, self.version, self.row, self.chunk)
     }
 
     fn decode(payload: &[u8]) -> Option<Self> {
-        let mut parts = std::str::from_utf8(payload).ok()?.splitn(3, ' ');
+        let mut parts = std::str::from_utf8(payload).ok()?.splitn(4, ' ');
         Some(Self {
             date: parts.next()?.parse().ok()?,
-            chunk: parts.next()?.to_owned(),
+            version: parts.next()?.parse().ok()?,
             row: parts.next()?.parse().ok()?,
+            chunk: parts.next()?.to_owned(),
         })
     }
 }
@@ -97,7 +118,8 @@ struct Page<T> {
     get, path = "/api/sales", tag = "sales", operation_id = "listSales",
     summary = "The stored rows, every column as it came",
     description = "As JSON, or by `Accept: text/csv` as the same 19-column CSV that was imported, \
-        then up to 10,000 rows a page. `Link` names the next page.",
+        then up to 10,000 rows a page. `Link` names the next page; a page may have fewer rows than \
+        asked for. 409 `list-changed` when the day that a cursor stands in has changed since.",
     params(
         ("start" = String, Query, description = "First day, `M/D/YYYY` or ISO 8601"),
         ("end" = String, Query, description = "Last day, included"),
@@ -125,6 +147,14 @@ pub async fn list(
             "end is before start",
         )));
     }
+    if (end - start).get_days() > MOST_DAYS {
+        let error = FieldError::query(
+            "end",
+            "range-too-long",
+            "the range spans more than a hundred years",
+        );
+        return Err(Problem::invalid_query(error));
+    }
     let scope = CursorScope {
         route: ROUTE,
         query: &query,
@@ -140,7 +170,7 @@ pub async fn list(
     };
     if wants_csv(&headers) {
         let limit = csv_limit(&query)?;
-        let page = read(&context, (start, end), from, limit, |row| {
+        let page = read(&context, (start, end), from, limit, |_, row| {
             row.cells.map(str::to_owned)
         })
         .await?;
@@ -159,8 +189,8 @@ pub async fn list(
     }
     let limit = Limit::from_query(&query)?.get();
     let fields = Fields::from_query(&query, FIELDS)?;
-    let page = read(&context, (start, end), from, limit, |row| {
-        fields.apply(body(row))
+    let page = read(&context, (start, end), from, limit, |date, row| {
+        fields.apply(body(date, row))
     })
     .await?;
     let next_cursor = next_cursor(&page.next);
@@ -180,15 +210,17 @@ fn day(query: &Query, name: &str) -> Result<Date, Problem> {
     })
 }
 
+/// Whether CSV is asked for by name, and not refused by a quality of zero (RFC 9110 §12.5.1).
 fn wants_csv(headers: &HeaderMap) -> bool {
-    headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| {
-            accept
-                .split([',', ';'])
-                .any(|kind| kind.trim().eq_ignore_ascii_case("text/csv"))
-        })
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.unwrap_or_default().split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_csv = parts
+            .next()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("text/csv"));
+        let quality = parts.find_map(|part| part.strip_prefix("q="));
+        is_csv && quality.is_none_or(|quality| quality.parse::<f32>().is_ok_and(|q| q > 0.0))
+    })
 }
 
 fn csv_limit(query: &Query) -> Result<usize, Problem> {
@@ -204,12 +236,9 @@ fn csv_limit(query: &Query) -> Result<usize, Problem> {
         })
 }
 
-fn body(row: &StoredRow<'_>) -> Value {
+fn body(date: Date, row: &StoredRow<'_>) -> Value {
     let mut members = Map::new();
-    members.insert(
-        "date".into(),
-        json!(parse_date(row.cells[Column::SaleDate as usize]).ok()),
-    );
+    members.insert("date".into(), json!(date));
     members.insert("import".into(), json!(row.import));
     for (name, cell) in FIELDS[2..].iter().zip(row.cells) {
         members.insert((*name).to_owned(), json!(cell));
@@ -217,22 +246,69 @@ fn body(row: &StoredRow<'_>) -> Value {
     Value::Object(members)
 }
 
+/// What a page may hold.
+#[derive(Clone, Copy)]
+struct Room {
+    rows: usize,
+    bytes: usize,
+    until: Timestamp,
+}
+
 async fn read<T>(
     context: &Context,
     (start, end): (Date, Date),
     from: Option<Position>,
     limit: usize,
-    make: impl Fn(&StoredRow<'_>) -> T,
+    make: impl Fn(Date, &StoredRow<'_>) -> T,
 ) -> Result<Page<T>, Problem> {
     let store = &context.importer.store;
     let mut page = Page {
         rows: Vec::new(),
         next: None,
     };
-    let mut bytes = 0;
+    let mut room = Room {
+        rows: limit,
+        bytes: MOST_PAGE_BYTES,
+        until: context.now() + PAGE_TIME,
+    };
     let mut at = from.as_ref().map_or(start, |from| from.date.max(start));
-    while let Some(day) = store.next_day(at, end).await.map_err(store_problem)? {
-        let from = from.as_ref().filter(|from| from.date == day.date);
+    loop {
+        let (days, next) = store.days(at, end).await.map_err(store_problem)?;
+        for day in days {
+            if context.now() >= room.until {
+                page.next = Some(Position::start_of(day.date));
+                return Ok(page);
+            }
+            let from = from.as_ref().filter(|from| from.date == day.date);
+            page.next = read_day(store, day, from, &mut room, &make, &mut page.rows).await?;
+            if page.next.is_some() {
+                return Ok(page);
+            }
+        }
+        let Some(next) = next else { return Ok(page) };
+        at = next;
+        if context.now() >= room.until {
+            page.next = Some(Position::start_of(at));
+            return Ok(page);
+        }
+    }
+}
+
+/// Appends a day's rows to `rows`; gives the place of the first one there is no room for.
+async fn read_day<T>(
+    store: &SalesStore,
+    mut day: Day,
+    from: Option<&Position>,
+    room: &mut Room,
+    make: &impl Fn(Date, &StoredRow<'_>) -> T,
+    rows: &mut Vec<T>,
+) -> Result<Option<Position>, Problem> {
+    let known = from.map_or(0, |from| from.version);
+    if known != 0 && known != day.version {
+        return Err(changed(day.date));
+    }
+    let (begun_with, begun_room) = (rows.len(), *room);
+    'anew: for _ in 0..READ_TRIES {
         for name in day.chunks.keys() {
             let skip = match from {
                 Some(from) if *name < from.chunk => continue,
@@ -240,28 +316,59 @@ async fn read<T>(
                 _ => 0,
             };
             let frame = store.chunk(day.date, name).await.map_err(store_problem)?;
-            // An undo may have taken the chunk out since its day was read.
-            let Some(frame) = frame else { continue };
-            let rows = StoredRows::decode(&frame).map_err(|error| store_problem(error.of(name)))?;
-            for (index, row) in rows.iter().enumerate().skip(skip) {
-                if page.rows.len() == limit || bytes > MOST_PAGE_BYTES {
-                    page.next = Some(Position {
+            let Some(frame) = frame else {
+                // An import or an undo has rewritten the day since it was read.
+                if known != 0 {
+                    return Err(changed(day.date));
+                }
+                rows.truncate(begun_with);
+                *room = begun_room;
+                day = store.day(day.date).await.map_err(store_problem)?;
+                continue 'anew;
+            };
+            let stored =
+                StoredRows::decode(&frame).map_err(|error| store_problem(error.of(name)))?;
+            for (index, row) in stored.iter().enumerate().skip(skip) {
+                if room.rows == 0 || room.bytes == 0 {
+                    return Ok(Some(Position {
                         date: day.date,
+                        version: day.version,
                         chunk: name.clone(),
                         row: index,
-                    });
-                    return Ok(page);
+                    }));
                 }
-                bytes += row.cells.iter().map(|cell| cell.len()).sum::<usize>();
-                page.rows.push(make(&row));
+                room.rows -= 1;
+                room.bytes = room.bytes.saturating_sub(sent_bytes(&row));
+                rows.push(make(day.date, &row));
             }
         }
-        match day.date.tomorrow() {
-            Ok(next) if next <= end => at = next,
-            _ => break,
-        }
+        return Ok(None);
     }
-    Ok(page)
+    Err(changed(day.date))
+}
+
+fn changed(date: Date) -> Problem {
+    let detail =
+        format!("rows of {date} were added or taken back meanwhile: begin again at that day");
+    Problem::conflict("list-changed", detail)
+}
+
+/// What a row takes of a response: Lambda sends the body as JSON text, in which a quote that was
+/// doubled or escaped before takes four bytes, and a control character seven.
+fn sent_bytes(row: &StoredRow<'_>) -> usize {
+    const NAMES: usize = 700;
+    let sent = |byte: u8| match byte {
+        b'"' | b'\\' => 4,
+        0..0x20 => 7,
+        _ => 1,
+    };
+    NAMES
+        + row
+            .cells
+            .iter()
+            .flat_map(|cell| cell.bytes())
+            .map(sent)
+            .sum::<usize>()
 }
 
 #[cfg(test)]
@@ -272,6 +379,7 @@ mod tests {
     fn a_position_reads_back_as_written_and_nonsense_is_none() {
         let position = Position {
             date: jiff::civil::date(2025, 3, 1),
+            version: 4,
             chunk: "a-1".into(),
             row: 7,
         };
@@ -284,6 +392,6 @@ mod tests {
 
     #[test]
     fn every_column_has_a_field() {
-        assert_eq!(FIELDS.len(), 2 + Column::COUNT);
+        assert_eq!(FIELDS.len(), 2 + shared::sales::model::Column::COUNT);
     }
 }

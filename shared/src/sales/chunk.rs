@@ -23,6 +23,9 @@ use crate::frame::{self, Frame, FrameError, Limits, TextColumn};
 /// Rows of a chunk that is full: some 70 KB, so that a page of rows is cheap to read.
 pub const FULL: usize = 8_192;
 
+/// Bytes of a frame below which a chunk is small: many such are merged.
+pub const SMALL_BYTES: usize = 16 * 1024;
+
 /// Bytes of text with which a chunk is full before it has that many rows.
 const FULL_BYTES: usize = 2 * 1024 * 1024;
 
@@ -424,6 +427,8 @@ impl StoredRows {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -448,7 +453,11 @@ mod tests {
             let notes = notes.replace('"', "\"\"");
             let sign = if *cents < 0 { "-" } else { "" };
             let (whole, rest) = (cents.unsigned_abs() / 100, cents.unsigned_abs() % 100);
-            file += &format!("3/1/2025, {sale} ,tea,{sign}{whole}.{rest:02},\"{notes}\"\n");
+            writeln!(
+                file,
+                "3/1/2025, {sale} ,tea,{sign}{whole}.{rest:02},\"{notes}\""
+            )
+            .unwrap();
         }
         let mut rows = Rows::default();
         let mut parser = Parser::new(Start::Beginning(Encoding::Utf8), FileLimits::default());
@@ -483,7 +492,7 @@ mod tests {
                     prop_assert_eq!(row.cells[column], cell(&rows.cells[column], index));
                 }
                 prop_assert_eq!(row.import, import(index as u128 % 3));
-                prop_assert_eq!(row.ordinal, index as i64);
+                prop_assert_eq!(usize::try_from(row.ordinal), Ok(index));
                 prop_assert_eq!(identities[index].identity, rows.identities[index]);
                 prop_assert_eq!(identities[index].sale, rows.sales[index]);
                 prop_assert_eq!(identities[index].ordinal as usize, index);

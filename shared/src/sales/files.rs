@@ -42,7 +42,7 @@ pub const MOST_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 const READ_TRIES: u32 = 3;
 
 /// How long S3 may take to put a multipart upload together: minutes, says its documentation.
-const COMPLETE_TIMEOUT: Duration = Duration::from_secs(120);
+const COMPLETE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Size of a part of a multipart upload; S3 asks for 5 MiB at least.
 const PART: usize = 5 * 1024 * 1024;
@@ -104,7 +104,9 @@ where
 }
 
 fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
+    error
+        .raw_response()
+        .map(|response| response.status().as_u16())
 }
 
 /// What the first pass over a file found, kept so that a later run need not read it again.

@@ -23,7 +23,8 @@ use crate::support::object_store::{ObjectStore, etag};
 
 /// Imports a generated file into an empty table; gives the importer, with its meter, and the report.
 async fn import(plan: &Plan) -> (Importer, Import, Database) {
-    let database = Database::start(&[Table::new("Sales").index("imports", "imports_pk", "imports_sk")]).await;
+    let database =
+        Database::start(&[Table::new("Sales").index("imports", "imports_pk", "imports_sk")]).await;
     let objects = ObjectStore::start().await;
     let mut file = Vec::new();
     plan.write_file(&mut file).unwrap();
@@ -44,10 +45,23 @@ async fn import(plan: &Plan) -> (Importer, Import, Database) {
         digests: Importer::DIGESTS,
     };
     let id = ImportId::of_object(&object, importer.clock.now());
-    let pending = Import::pending(id, object.key.clone(), false, "test".into(), importer.clock.now());
-    assert_eq!(importer.store.create_import(&pending).await.unwrap(), Write::Done);
+    let pending = Import::pending(
+        id,
+        object.key.clone(),
+        false,
+        "test".into(),
+        importer.clock.now(),
+    );
+    assert_eq!(
+        importer.store.create_import(&pending).await.unwrap(),
+        Write::Done
+    );
     let deadline = importer.clock.now() + SignedDuration::from_mins(15);
-    let Outcome::Ended(report) = importer.run(id, &Source::Object(object), deadline).await.unwrap() else {
+    let Outcome::Ended(report) = importer
+        .run(id, &Source::Object(object), deadline)
+        .await
+        .unwrap()
+    else {
         panic!("the import ends")
     };
     (importer, *report, database)
@@ -74,7 +88,11 @@ async fn frames(importer: &Importer, report: &Import) -> BTreeMap<Date, (u64, us
 
 #[tokio::test]
 async fn a_day_of_2740_rows_takes_at_most_nine_bytes_a_row_and_27_write_units() {
-    let plan = Plan { days: 10, bad_rows: 0, ..Plan::new(27_400, 3) };
+    let plan = Plan {
+        days: 10,
+        bad_rows: 0,
+        ..Plan::new(27_400, 3)
+    };
     let (importer, report, _database) = import(&plan).await;
     for (date, (rows, bytes)) in frames(&importer, &report).await {
         let bytes = u64::try_from(bytes).unwrap();
@@ -85,22 +103,36 @@ async fn a_day_of_2740_rows_takes_at_most_nine_bytes_a_row_and_27_write_units() 
 
 #[tokio::test]
 async fn a_day_of_30_rows_takes_two_write_units() {
-    let plan = Plan { days: 100, bad_rows: 0, ..Plan::new(3_000, 4) };
+    let plan = Plan {
+        days: 100,
+        bad_rows: 0,
+        ..Plan::new(3_000, 4)
+    };
     let (importer, report, _database) = import(&plan).await;
     let mut allowed = 12; // The import's own record.
     for (date, (rows, bytes)) in frames(&importer, &report).await {
         // 64 bytes are those of the item's names and keys; one more unit is the day's totals.
         let units = 1 + (bytes + 64).div_ceil(1024);
-        assert!(units <= if rows <= 30 { 2 } else { 3 }, "{date}: {bytes} bytes for {rows} rows");
+        assert!(
+            units <= if rows <= 30 { 2 } else { 3 },
+            "{date}: {bytes} bytes for {rows} rows"
+        );
         allowed += units as u64;
     }
     let written = importer.store.meter().write_halves() / 2;
-    assert!(written <= allowed, "{written} units written, {allowed} allowed");
+    assert!(
+        written <= allowed,
+        "{written} units written, {allowed} allowed"
+    );
 }
 
 #[tokio::test]
 async fn a_year_of_revenue_is_one_query_page_and_ten_years_are_ten() {
-    let plan = Plan { days: 366, bad_rows: 0, ..Plan::new(3_660, 5) };
+    let plan = Plan {
+        days: 366,
+        bad_rows: 0,
+        ..Plan::new(3_660, 5)
+    };
     let (importer, report, _database) = import(&plan).await;
     let span = report.days.unwrap();
     let before = importer.store.meter().read_halves();

@@ -39,12 +39,22 @@ pub struct Plan {
 impl Plan {
     /// `fault` at the `at`th write, counted from 0.
     pub fn new(fault: Fault, at: usize) -> Arc<Self> {
-        Arc::new(Self { fault: Some(fault), at, writes: AtomicUsize::new(0), death: Notify::new() })
+        Arc::new(Self {
+            fault: Some(fault),
+            at,
+            writes: AtomicUsize::new(0),
+            death: Notify::new(),
+        })
     }
 
     /// No fault; writes are counted.
     pub fn none() -> Arc<Self> {
-        Arc::new(Self { fault: None, at: usize::MAX, writes: AtomicUsize::new(0), death: Notify::new() })
+        Arc::new(Self {
+            fault: None,
+            at: usize::MAX,
+            writes: AtomicUsize::new(0),
+            death: Notify::new(),
+        })
     }
 
     /// Writes begun so far, retries included.
@@ -68,7 +78,10 @@ impl Plan {
 
     /// An HTTP client that behaves by this plan.
     pub fn over(self: &Arc<Self>, inner: SharedHttpClient) -> SharedHttpClient {
-        SharedHttpClient::new(FaultyClient { inner, plan: self.clone() })
+        SharedHttpClient::new(FaultyClient {
+            inner,
+            plan: self.clone(),
+        })
     }
 }
 
@@ -79,7 +92,11 @@ struct FaultyClient {
 }
 
 impl HttpClient for FaultyClient {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(FaultyConnector {
             inner: self.inner.http_connector(settings, components),
             plan: self.plan.clone(),
@@ -95,9 +112,15 @@ struct FaultyConnector {
 
 fn is_write(request: &HttpRequest) -> bool {
     let operation = request.headers().get("x-amz-target").unwrap_or_default();
-    ["PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"]
-        .iter()
-        .any(|write| operation.ends_with(write))
+    [
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "BatchWriteItem",
+        "TransactWriteItems",
+    ]
+    .iter()
+    .any(|write| operation.ends_with(write))
 }
 
 impl HttpConnector for FaultyConnector {

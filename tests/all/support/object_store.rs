@@ -40,8 +40,15 @@ impl ObjectStore {
     pub async fn start() -> Self {
         let objects = Arc::new(Mutex::new(Objects::default()));
         let router = Router::new().fallback(serve).with_state(objects.clone());
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port is free");
-        let endpoint = format!("http://{}", listener.local_addr().expect("a bound socket has an address"));
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("a loopback port is free");
+        let endpoint = format!(
+            "http://{}",
+            listener
+                .local_addr()
+                .expect("a bound socket has an address")
+        );
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { endpoint, objects }
     }
@@ -53,20 +60,28 @@ impl ObjectStore {
 
     /// Puts an object under `bucket/key`.
     pub fn put(&self, path: &str, bytes: impl Into<Bytes>) {
-        let mut objects = self.objects.lock().expect("no test panics while it holds the lock");
+        let mut objects = self
+            .objects
+            .lock()
+            .expect("no test panics while it holds the lock");
         objects.stored.insert(path.to_owned(), bytes.into());
     }
 
     /// Takes a look at the object under `bucket/key`.
     pub fn get(&self, path: &str) -> Option<Bytes> {
-        let objects = self.objects.lock().expect("no test panics while it holds the lock");
+        let objects = self
+            .objects
+            .lock()
+            .expect("no test panics while it holds the lock");
         objects.stored.get(path).cloned()
     }
 }
 
 async fn serve(State(objects): State<Arc<Mutex<Objects>>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX).await.expect("a local body arrives");
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .expect("a local body arrives");
     let path = parts.uri.path().trim_start_matches('/').to_owned();
     let query: HashMap<String, String> = parts
         .uri
@@ -76,22 +91,23 @@ async fn serve(State(objects): State<Arc<Mutex<Objects>>>, request: Request) -> 
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    let mut objects = objects.lock().expect("no request panics while it holds the lock");
+    let mut objects = objects
+        .lock()
+        .expect("no request panics while it holds the lock");
     match parts.method {
         Method::GET | Method::HEAD => get(&objects, &path, &parts.headers),
-        Method::PUT => match (query.get("uploadId"), query.get("partNumber")) {
-            (Some(upload), Some(number)) => {
+        Method::PUT => {
+            let body = decoded(&parts.headers, body);
+            let tag = etag(&body);
+            if let (Some(upload), Some(number)) = (query.get("uploadId"), query.get("partNumber")) {
                 let number = number.parse().expect("part numbers are numbers");
-                let tag = etag(&body);
-                objects.uploads.entry(upload.clone()).or_default().insert(number, body);
-                with_etag(StatusCode::OK, &tag, Body::empty())
+                let parts = objects.uploads.entry(upload.clone()).or_default();
+                parts.insert(number, body);
+            } else {
+                objects.stored.insert(path, body);
             }
-            _ => {
-                let tag = etag(&body);
-                objects.stored.insert(path, decoded(&parts.headers, body));
-                with_etag(StatusCode::OK, &tag, Body::empty())
-            }
-        },
+            with_etag(StatusCode::OK, &tag, Body::empty())
+        }
         Method::POST if query.contains_key("uploads") => {
             let upload = format!("upload{}", objects.uploads.len());
             objects.uploads.insert(upload.clone(), BTreeMap::new());
@@ -99,8 +115,14 @@ async fn serve(State(objects): State<Arc<Mutex<Objects>>>, request: Request) -> 
                 .into_response()
         }
         Method::POST => {
-            let parts = query.get("uploadId").and_then(|upload| objects.uploads.remove(upload));
-            let whole = parts.unwrap_or_default().into_values().collect::<Vec<_>>().concat();
+            let parts = query
+                .get("uploadId")
+                .and_then(|upload| objects.uploads.remove(upload));
+            let whole = parts
+                .unwrap_or_default()
+                .into_values()
+                .collect::<Vec<_>>()
+                .concat();
             objects.stored.insert(path, whole.into());
             "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>".into_response()
         }
@@ -115,8 +137,11 @@ fn decoded(headers: &HeaderMap, body: Bytes) -> Bytes {
     }
     let (mut rest, mut whole) = (&body[..], Vec::new());
     while let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") {
-        let size = std::str::from_utf8(&rest[..end]).ok().and_then(|line| line.split(';').next());
-        let size = usize::from_str_radix(size.unwrap_or("0"), 16).expect("chunk sizes are hexadecimal");
+        let size = std::str::from_utf8(&rest[..end])
+            .ok()
+            .and_then(|line| line.split(';').next());
+        let size =
+            usize::from_str_radix(size.unwrap_or("0"), 16).expect("chunk sizes are hexadecimal");
         if size == 0 {
             break;
         }
@@ -127,7 +152,9 @@ fn decoded(headers: &HeaderMap, body: Bytes) -> Bytes {
 }
 
 fn get(objects: &Objects, path: &str, headers: &HeaderMap) -> Response {
-    let Some(bytes) = objects.stored.get(path) else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(bytes) = objects.stored.get(path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let tag = etag(bytes);
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if header(header::IF_MATCH).is_some_and(|wanted| wanted.trim_matches('"') != tag) {

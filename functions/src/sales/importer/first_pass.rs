@@ -2,16 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, civil::Date};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use jiff::civil::Date;
 use shared::sales::{
     errors_file,
-    file::{Dialect, Encoding, FileError, ParsedRow, RejectedRow, RowError, Sink, Start},
-    files::{ImportFiles, MOST_BYTES, Plan},
+    file::{Dialect, Encoding, FileError, ParsedRow, RejectedRow, RowError, Sink, Start, Warning},
+    files::{ImportFiles, MOST_BYTES, ObjectWriter, Plan},
     import::{Counts, DaySpan, Import, Progress, REPORTED_ERRORS, Status},
     rules::{Extent, MOST_DAYS, MOST_ROWS_A_DAY},
 };
 
 use super::{ImportError, Interrupted, REPORT_EVERY, Run, reading::Parsing, refused};
+
+/// Bytes parsed between two looks at what was rejected.
+const PIECE: usize = 128 * 1024;
+
+/// Most bytes of an import's `errors.csv`.
+const MOST_REJECTED_BYTES: usize = 1 << 30;
+
+/// Most characters of a warning.
+const MOST_WARNING: usize = 1_000;
+
+fn shortened(warning: &Warning) -> String {
+    warning.to_string().chars().take(MOST_WARNING).collect()
+}
 
 /// What the first pass found.
 pub(super) struct Scanned {
@@ -35,20 +50,17 @@ impl Scanned {
 
 impl Run<'_> {
     /// The first pass; `None` when another run has taken over.
-    pub(super) async fn validate(
-        &self,
-        import: &mut Import,
-        deadline: Timestamp,
-    ) -> Result<Option<Plan>, Interrupted> {
+    pub(super) async fn validate(&self, import: &mut Import) -> Result<Option<Plan>, Interrupted> {
         let (store, files) = (&self.importer.store, &self.importer.files);
-        let scanned = self.scan(Some(import), deadline, Some(files)).await?;
+        let scanned = self.scan(Some(import), Some(files)).await?;
         let Some(scanned) = scanned else {
             return Ok(None);
         };
         import.bytes.done = import.bytes.total;
+        let valid: u64 = scanned.plan.days.values().map(|day| day.rows).sum();
         import.rows = Progress {
-            done: 0,
-            total: scanned.plan.days.values().map(|day| day.rows).sum(),
+            done: scanned.rejected,
+            total: scanned.rejected + valid,
         };
         import.counts = Counts {
             rejected: scanned.rejected,
@@ -74,7 +86,6 @@ impl Run<'_> {
     pub(super) async fn scan(
         &self,
         mut report: Option<&mut Import>,
-        deadline: Timestamp,
         errors_to: Option<&ImportFiles>,
     ) -> Result<Option<Scanned>, Interrupted> {
         if self.source.len() > MOST_BYTES {
@@ -83,7 +94,8 @@ impl Run<'_> {
         let mut encoding = Encoding::Utf8;
         loop {
             match self
-                .scan_as(encoding, report.as_deref_mut(), deadline, errors_to)
+                .scan_as(encoding, report.as_deref_mut(), errors_to)
+                .boxed()
                 .await?
             {
                 Ok(scanned) => return Ok(scanned),
@@ -99,7 +111,6 @@ impl Run<'_> {
         &self,
         encoding: Encoding,
         mut report: Option<&mut Import>,
-        deadline: Timestamp,
         errors_to: Option<&ImportFiles>,
     ) -> Result<Result<Option<Scanned>, FileError>, Interrupted> {
         let mut errors_file = errors_to.map(|files| files.errors_file(self.import));
@@ -109,7 +120,8 @@ impl Run<'_> {
         let mut slice = self.slice(0, size).await?;
         while !slice.is_empty() {
             at += slice.len() as u64;
-            let (fed, next) = tokio::join!(parsing.feed(slice), self.slice(at, size));
+            let fed = feed(parsing, slice, &mut errors_file);
+            let (fed, next) = tokio::join!(fed, self.slice(at, size));
             (parsing, slice) = (fed?, next?);
             if let Some(error) = parsing.failed {
                 return Ok(Err(error));
@@ -120,13 +132,18 @@ impl Run<'_> {
                     &format!("rows fall on more than {MOST_DAYS} days"),
                 ));
             }
-            if let (Some(file), Some(rejected)) = (&mut errors_file, parsing.sink.take_rejected()) {
-                file.write(&rejected).await?;
+            if parsing.sink.rejected_bytes > MOST_REJECTED_BYTES {
+                let message = "the rejected rows would fill more than 1 GiB";
+                return Err(refused("too-many-errors", message));
             }
-            let now = self.importer.clock.now();
-            if now >= deadline {
+            if self.check_time().is_err() {
+                if self.is_full_length() {
+                    let message = "the file cannot be read in the time of one run: split it";
+                    return Err(refused("too-slow", message));
+                }
                 return Err(ImportError::OutOfTime.into());
             }
+            let now = self.importer.clock.now();
             if let Some(import) = report.as_deref_mut()
                 && now.duration_since(reported) >= REPORT_EVERY
             {
@@ -159,13 +176,34 @@ impl Run<'_> {
         Ok(Ok(Some(Scanned {
             rejected: summary.rejected,
             errors: pass.errors,
-            warnings: summary.warnings.iter().map(ToString::to_string).collect(),
+            warnings: summary.warnings.iter().map(shortened).collect(),
             plan: Plan {
                 dialect: summary.dialect,
                 days: pass.days,
             },
         })))
     }
+}
+
+/// Parses a slice piece by piece, and writes what is rejected before the next piece: a short row
+/// can become a long line of `errors.csv`.
+async fn feed(
+    mut parsing: Parsing<FirstPass>,
+    slice: Bytes,
+    errors_file: &mut Option<ObjectWriter<'_>>,
+) -> Result<Parsing<FirstPass>, ImportError> {
+    for from in (0..slice.len()).step_by(PIECE) {
+        let piece = slice.slice(from..slice.len().min(from + PIECE));
+        parsing = parsing.feed(piece).await?;
+        if parsing.failed.is_some() {
+            break;
+        }
+        let rejected = parsing.sink.take_rejected();
+        if let (Some(file), Some(rejected)) = (errors_file.as_mut(), rejected) {
+            file.write(&rejected).await?;
+        }
+    }
+    Ok(parsing)
 }
 
 /// Notes where each day's rows stand, and what is wrong with the others.
@@ -176,6 +214,7 @@ struct FirstPass {
     errors: Vec<RowError>,
     dialect: Option<Dialect>,
     rejected: Vec<u8>,
+    rejected_bytes: usize,
     has_header: bool,
 }
 
@@ -193,6 +232,7 @@ impl FirstPass {
     /// The rows rejected since the last call as lines of `errors.csv`, behind its header the first
     /// time; `None` where there are none.
     fn take_rejected(&mut self) -> Option<Vec<u8>> {
+        self.rejected_bytes += self.rejected.len();
         (!self.rejected.is_empty()).then(|| std::mem::take(&mut self.rejected))
     }
 }

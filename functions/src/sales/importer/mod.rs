@@ -18,6 +18,7 @@ use shared::{
     platform::{
         clock::Clock,
         ids::{self, Random},
+        telemetry,
     },
     sales::{
         chunk::{Chunk, ChunkError},
@@ -39,6 +40,10 @@ const DAYS_BETWEEN_CHECKS: usize = 16;
 
 /// Time left for telling the world that a run must stop.
 const MARGIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// Time of a run with which it must get on: one that began with so much and stored no day never
+/// will.
+const FULL_LENGTH: SignedDuration = SignedDuration::from_mins(10);
 
 /// Least time between two writes of an import's progress.
 const REPORT_EVERY: SignedDuration = SignedDuration::from_secs(1);
@@ -73,8 +78,11 @@ pub enum ImportError {
     /// Others kept changing the same day.
     #[error("day {0} kept changing")]
     Contended(Date),
-    /// The file could not be read once in the time of one run.
-    #[error("the first pass over the file ran out of time")]
+    /// The day's item cannot take more chunks.
+    #[error("day {0} has been imported into too often, or holds too much text")]
+    DayFull(Date),
+    /// The time of the run is over.
+    #[error("the time of the run is over")]
     OutOfTime,
     /// The file reads differently than in the first pass.
     #[error("the file changed between two passes")]
@@ -157,22 +165,20 @@ impl Attempt {
         format!("{}-{number:06}", self.name)
     }
 
-    /// Writes chunks and lists them in `manifest`; gives their names.
+    /// Writes chunks and lists them in `manifest`.
     async fn put_chunks(
         &self,
         store: &SalesStore,
         date: Date,
         chunks: Vec<Chunk>,
         manifest: &mut Manifest,
-    ) -> Result<Vec<String>, StoreError> {
-        let mut names = Vec::with_capacity(chunks.len());
+    ) -> Result<(), StoreError> {
         for chunk in chunks {
             let name = self.next_chunk();
             store.put_chunk(date, &name, chunk.frame).await?;
-            manifest.insert(name.clone(), chunk.parts);
-            names.push(name);
+            manifest.insert(name, chunk.parts);
         }
-        Ok(names)
+        Ok(())
     }
 }
 
@@ -190,6 +196,23 @@ struct Run<'a> {
     import: ImportId,
     source: &'a Source,
     writes: bool,
+    started: Timestamp,
+    deadline: Timestamp,
+}
+
+impl Run<'_> {
+    /// Whether another run could not have more time than this one had.
+    fn is_full_length(&self) -> bool {
+        self.deadline.duration_since(self.started) >= FULL_LENGTH
+    }
+
+    /// Ends the run in time for the next one to be called.
+    fn check_time(&self) -> Result<(), ImportError> {
+        if self.importer.time_is_short(self.deadline) {
+            return Err(ImportError::OutOfTime);
+        }
+        Ok(())
+    }
 }
 
 enum End {
@@ -210,8 +233,11 @@ impl Importer {
         }
     }
 
-    fn oldest_alive(&self) -> Timestamp {
-        self.clock.now() - ORPHAN_AGE
+    /// Those of the `unlisted` chunks that no run still alive can mean to list.
+    fn orphans(&self, unlisted: Vec<String>) -> Vec<String> {
+        let oldest = self.clock.now() - ORPHAN_AGE;
+        let is_old = |name: &String| is_orphan(name, oldest);
+        unlisted.into_iter().filter(is_old).collect()
     }
 
     /// Takes the import up, runs it until it ends or `deadline` is near, and keeps its record.
@@ -236,13 +262,25 @@ impl Importer {
             import: id,
             source,
             writes: !import.dry_run,
+            started: self.clock.now(),
+            deadline,
         };
-        let ended = match run.through(&mut import, deadline).boxed().await {
+        let began_at = (import.status == Status::Importing).then_some(import.next_day);
+        let is_full_length = run.is_full_length();
+        let ended = match run.through(&mut import).boxed().await {
             Ok(ended) => ended,
-            Err(Interrupted::Run(error)) => {
-                import.failure = Some(error.into_failure()?);
-                End::Reached
-            }
+            Err(Interrupted::Run(error)) => match error.into_failure() {
+                Ok(failure) => {
+                    import.failure = Some(failure);
+                    End::Reached
+                }
+                Err(error) => {
+                    // Lets go of the import: the run that repeats this one need not wait.
+                    import.active_until = others_until;
+                    self.save(&mut import).await?;
+                    return Err(error);
+                }
+            },
             Err(Interrupted::File(failure)) => {
                 import.failure = Some(failure);
                 End::Reached
@@ -250,6 +288,14 @@ impl Importer {
         };
         match ended {
             End::Superseded => return Ok(Outcome::Idle),
+            End::TimeShort if began_at == Some(import.next_day) && is_full_length => {
+                import.failure = Some(Failure {
+                    code: "too-slow".into(),
+                    message: "a single day of the file takes longer than a run may: sort the file \
+                              by date, or split it"
+                        .into(),
+                });
+            }
             End::TimeShort => {
                 import.active_until = others_until;
                 return Ok(if self.save(&mut import).await? {
@@ -290,8 +336,10 @@ impl Importer {
             import: id,
             source,
             writes: false,
+            started: self.clock.now(),
+            deadline,
         };
-        match run.rehearse(deadline).boxed().await {
+        match run.rehearse().boxed().await {
             Ok(report) => Ok(Ok(report)),
             Err(Interrupted::File(failure)) => Ok(Err(failure)),
             Err(Interrupted::Run(error)) => Err(error),
@@ -355,6 +403,13 @@ impl ImportError {
         let code = match &self {
             Self::Files(FilesError::Missing) => "file-missing",
             Self::Files(FilesError::Replaced) => "file-replaced",
+            Self::DayFull(_) => "day-full",
+            Self::Overflow(_) => "amount-overflow",
+            Self::Store(error) if error.retryable() => return Err(self),
+            Self::Chunk(_) | Self::Inconsistent | Self::Store(_) => {
+                tracing::error!(error = telemetry::chain(&self), "import failed for good");
+                "internal-error"
+            }
             _ => return Err(self),
         };
         Ok(Failure {

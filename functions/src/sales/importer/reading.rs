@@ -11,7 +11,7 @@ use shared::sales::{
 use super::{ImportError, Run};
 
 /// Bytes read from a file at a time.
-const SLICE: u64 = 1024 * 1024;
+const SLICE: u64 = 4 * 1024 * 1024;
 
 /// What a row may ask of the parser: a table item holds 400 KB, so a row has to be well below.
 const LIMITS: Limits = Limits {
@@ -142,6 +142,7 @@ impl<S: Sink + Send + 'static> Stretch<'_, S> {
             self.parsing = Some(parsing);
             return Ok(false);
         }
+        self.run.check_time()?;
         let slice = std::mem::take(&mut self.slice);
         self.at += slice.len() as u64;
         let (fed, next) = tokio::join!(parsing.feed(slice), self.run.slice(self.at, self.to));

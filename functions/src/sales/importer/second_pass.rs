@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use shared::sales::{
     chunk::{self, Chunk, ChunkBuilder, ChunkError, DayRows},
     day::{Day, Manifest},
@@ -12,13 +12,19 @@ use shared::sales::{
     identity::{Ordinals, RowIdentity},
     import::{Counts, Import, ImportId, Status},
     rules::{self, Extent, Pass},
-    store::Write,
+    store::{Visit, Write},
 };
 
 use super::{
     COMMIT_TRIES, DAYS_AT_ONCE, DAYS_BETWEEN_CHECKS, End, ImportError, Interrupted, REPORT_EVERY,
-    Report, Run, is_orphan,
+    Report, Run,
 };
+
+/// Most chunks merged by one commit.
+const MOST_MERGED: usize = 64;
+
+/// Most bytes of a day's item; the table takes 400 KB.
+const MOST_ITEM_BYTES: usize = 380 * 1024;
 
 /// What became of a day's rows.
 #[derive(Debug, Default, Clone, Copy)]
@@ -31,7 +37,6 @@ struct DayCounts {
 struct Change {
     manifest: Manifest,
     orders: u64,
-    written: Vec<String>,
     removed: Vec<String>,
     counts: DayCounts,
 }
@@ -41,7 +46,6 @@ impl Change {
         Self {
             manifest: day.chunks.clone(),
             orders: day.orders,
-            written: Vec::new(),
             removed: Vec::new(),
             counts: DayCounts::default(),
         }
@@ -50,32 +54,31 @@ impl Change {
 
 impl Run<'_> {
     /// Both passes, from where the run before stopped.
-    pub(super) async fn through(
-        &self,
-        import: &mut Import,
-        deadline: Timestamp,
-    ) -> Result<End, Interrupted> {
+    pub(super) async fn through(&self, import: &mut Import) -> Result<End, Interrupted> {
         let planned = match import.status {
             Status::Importing => self.importer.files.plan(self.import).await?,
             _ => None,
         };
         let plan = match planned {
             Some(plan) => plan,
-            None => match self.validate(import, deadline).await? {
+            None => match self.validate(import).await? {
                 Some(plan) => plan,
                 None => return Ok(End::Superseded),
             },
         };
+        match self.store_all(&plan, import).await {
+            Err(ImportError::OutOfTime) => Ok(End::TimeShort),
+            ended => Ok(ended?),
+        }
+    }
+
+    async fn store_all(&self, plan: &Plan, import: &mut Import) -> Result<End, ImportError> {
         let mut reported = self.importer.clock.now();
         for pass in rules::passes(&plan.days, import.next_day, self.importer.memory) {
-            let mut rows = self.rows_of(&plan, pass).await?;
-            let days: Vec<Date> = days_of(&plan, pass);
-            for days in days.chunks(DAYS_BETWEEN_CHECKS) {
-                if self.importer.time_is_short(deadline) {
-                    import.next_day = days.first().copied();
-                    return Ok(End::TimeShort);
-                }
-                for (date, day) in self.store_days(&plan, days, &mut rows).await? {
+            let mut rows = self.rows_of(plan, pass).await?;
+            for days in days_of(plan, pass).chunks(DAYS_BETWEEN_CHECKS) {
+                self.check_time()?;
+                for (date, day) in self.store_days(plan, days, &mut rows).await? {
                     import.counts.imported += day.imported;
                     import.counts.duplicate += day.duplicate;
                     import.rows.done += plan.days[&date].rows;
@@ -94,8 +97,8 @@ impl Run<'_> {
     }
 
     /// Both passes for a run that writes nothing and keeps no record.
-    pub(super) async fn rehearse(&self, deadline: Timestamp) -> Result<Report, Interrupted> {
-        let Some(scanned) = self.scan(None, deadline, None).await? else {
+    pub(super) async fn rehearse(&self) -> Result<Report, Interrupted> {
+        let Some(scanned) = self.scan(None, None).await? else {
             return Err(ImportError::Inconsistent.into());
         };
         let mut counts = Counts {
@@ -104,10 +107,12 @@ impl Run<'_> {
         };
         for pass in rules::passes(&scanned.plan.days, None, self.importer.memory) {
             let mut rows = self.rows_of(&scanned.plan, pass).await?;
-            let days = days_of(&scanned.plan, pass);
-            for (_, day) in self.store_days(&scanned.plan, &days, &mut rows).await? {
-                counts.imported += day.imported;
-                counts.duplicate += day.duplicate;
+            for days in days_of(&scanned.plan, pass).chunks(DAYS_BETWEEN_CHECKS) {
+                self.check_time()?;
+                for (_, day) in self.store_days(&scanned.plan, days, &mut rows).await? {
+                    counts.imported += day.imported;
+                    counts.duplicate += day.duplicate;
+                }
             }
         }
         Ok(Report {
@@ -175,81 +180,95 @@ impl Run<'_> {
                 });
             }
             let mut change = Change::of(&day);
-            match &rows {
+            let is_whole = match &rows {
                 Some(rows) => self.add(&day, rows, &mut change).await?,
                 None => self.add_in_parts(&day, plan, in_file, &mut change).await?,
+            };
+            if !is_whole {
+                continue;
             }
             let counts = change.counts;
             if counts.imported + counts.duplicate != in_file.rows {
                 return Err(ImportError::Inconsistent);
             }
             if !self.writes {
-                return Ok(counts);
+                if store.day(date).await?.version == day.version {
+                    return Ok(counts);
+                }
+                continue;
             }
             if counts.imported == 0 {
                 store.delete_chunks(date, &change.removed).await?;
                 return Ok(counts);
             }
             let next = day.with_chunks(change.manifest, change.orders)?;
-            match store.commit(&next).await? {
-                Write::Done => {
-                    store.delete_chunks(date, &change.removed).await?;
-                    return Ok(counts);
-                }
-                Write::Conflict => store.delete_chunks(date, &change.written).await?,
+            if next.item_bytes() > MOST_ITEM_BYTES {
+                return Err(ImportError::DayFull(date));
+            }
+            // After a conflict the chunks just written stay where they are: this write may have
+            // been done and built upon, its reply lost. What nobody lists is swept once it is old.
+            if store.commit(&next).await? == Write::Done {
+                store.delete_chunks(date, &change.removed).await?;
+                return Ok(counts);
             }
         }
         Err(ImportError::Contended(date))
     }
 
-    /// Writes the chunks of the rows that `day` does not have yet, and notes them in `change`.
-    async fn add(&self, day: &Day, rows: &DayRows, change: &mut Change) -> Result<(), ImportError> {
-        let merge = rules::chunks_to_merge(&day.chunks, 1, chunk::FULL as u64);
+    /// Writes the chunks of the rows that `day` does not have yet, and notes them in `change`;
+    /// false when the day changed meanwhile.
+    async fn add(
+        &self,
+        day: &Day,
+        rows: &DayRows,
+        change: &mut Change,
+    ) -> Result<bool, ImportError> {
         let in_file: HashSet<RowIdentity> = rows.identities().iter().copied().collect();
         let mut new_sales: HashSet<u128> = rows.sales().iter().copied().collect();
         let mut stored = HashSet::new();
-        let mut builder = ChunkBuilder::default();
-        let oldest = self.importer.oldest_alive();
-        self.importer
+        let mut small = Vec::new();
+        let visit = self
+            .importer
             .store
-            .visit_chunks(day.date, |name, frame| {
-                if !day.chunks.contains_key(name) {
-                    change
-                        .removed
-                        .extend(is_orphan(name, oldest).then(|| name.to_owned()));
-                    return Ok(());
-                }
+            .visit_day(day, |name, frame| {
                 chunk::visit_identities(&frame, day.date, |row| {
                     new_sales.remove(&row.sale);
                     if in_file.contains(&row.identity) {
                         stored.insert((row.identity, row.ordinal));
                     }
                 })
-                .and_then(|()| {
-                    if self.writes && merge.iter().any(|small| small == name) {
-                        builder.push_chunk(&frame, |_| true)?;
-                    }
-                    Ok(())
-                })
-                .map_err(|error| error.of(name))
+                .map_err(|error| error.of(name))?;
+                if frame.len() < chunk::SMALL_BYTES && small.len() < MOST_MERGED {
+                    small.push((name.to_owned(), frame));
+                }
+                Ok(())
             })
             .await?;
+        let Visit::Whole(unlisted) = visit else {
+            return Ok(false);
+        };
+        change.removed.extend(self.importer.orphans(unlisted));
         let admitted = rules::admit(rows.identities(), &stored);
         change.counts.imported += admitted.len() as u64;
         change.counts.duplicate += (rows.identities().len() - admitted.len()) as u64;
         if admitted.is_empty() || !self.writes {
-            return Ok(());
+            return Ok(true);
         }
         // No row of a new sale is stored, so all of them are admitted.
         change.orders += new_sales.len() as u64;
+        let mut builder = ChunkBuilder::default();
+        if rules::merges(small.len()) {
+            for (name, frame) in small {
+                builder.push_chunk(&frame, |_| true)?;
+                change.manifest.remove(&name);
+                change.removed.push(name);
+            }
+        }
         for (index, ordinal) in admitted {
             builder.push(rows, index, ordinal, self.import)?;
         }
-        for name in merge {
-            change.manifest.remove(&name);
-            change.removed.push(name);
-        }
-        self.put(day.date, builder.finish()?, change).await
+        self.put(day.date, builder.finish()?, change).await?;
+        Ok(true)
     }
 
     /// The same for a day of more rows than memory holds: in parts of its identities, one reading
@@ -260,16 +279,23 @@ impl Run<'_> {
         plan: &Plan,
         in_file: Extent,
         change: &mut Change,
-    ) -> Result<(), ImportError> {
+    ) -> Result<bool, ImportError> {
         let parts = rules::parts(in_file.rows.max(day.total.rows), self.importer.digests);
         for part in 0..parts {
             let mut stored = HashSet::new();
-            self.visit_listed(day, |row| {
-                if rules::part_of(row.identity.bits(), parts) == part {
-                    stored.insert((row.identity, row.ordinal));
-                }
-            })
-            .await?;
+            let visit = self
+                .visit_rows(day, |row| {
+                    if rules::part_of(row.identity.bits(), parts) == part {
+                        stored.insert((row.identity, row.ordinal));
+                    }
+                })
+                .await?;
+            let Visit::Whole(unlisted) = visit else {
+                return Ok(false);
+            };
+            if part == 0 {
+                change.removed.extend(self.importer.orphans(unlisted));
+            }
             let sink = Admitted {
                 date: day.date,
                 part,
@@ -295,6 +321,9 @@ impl Run<'_> {
             change.counts.duplicate += ended.counts.duplicate;
             self.put(day.date, ended.builder.finish()?, change).await?;
         }
+        if change.counts.imported == 0 || !self.writes {
+            return Ok(true);
+        }
         for part in 0..parts {
             let sink = SaleDigests {
                 date: day.date,
@@ -303,25 +332,26 @@ impl Run<'_> {
                 digests: HashSet::new(),
             };
             let mut sales = self.read(plan, in_file, sink).await?.digests;
-            self.visit_listed(day, |row| {
-                sales.remove(&row.sale);
-            })
-            .await?;
+            let visit = self
+                .visit_rows(day, |row| {
+                    sales.remove(&row.sale);
+                })
+                .await?;
+            if visit == Visit::Changed {
+                return Ok(false);
+            }
             change.orders += sales.len() as u64;
         }
-        Ok(())
+        Ok(true)
     }
 
-    async fn visit_listed(
+    async fn visit_rows(
         &self,
         day: &Day,
         mut visit: impl FnMut(chunk::StoredIdentity),
-    ) -> Result<(), ImportError> {
+    ) -> Result<Visit, ImportError> {
         let store = &self.importer.store;
-        let visited = store.visit_chunks(day.date, |name, frame| {
-            if !day.chunks.contains_key(name) {
-                return Ok(());
-            }
+        let visited = store.visit_day(day, |name, frame| {
             chunk::visit_identities(&frame, day.date, &mut visit).map_err(|error| error.of(name))
         });
         Ok(visited.await?)
@@ -334,11 +364,9 @@ impl Run<'_> {
         change: &mut Change,
     ) -> Result<(), ImportError> {
         let store = &self.importer.store;
-        let written = self
-            .attempt
+        self.attempt
             .put_chunks(store, date, chunks, &mut change.manifest)
             .await?;
-        change.written.extend(written);
         Ok(())
     }
 }

@@ -7,14 +7,13 @@ use jiff::{Timestamp, civil::Date};
 use shared::sales::{
     chunk::{self, ChunkBuilder},
     day::Day,
-    import::{ImportId, Status},
+    import::{Import, ImportId, Status},
     rules,
-    store::Write,
+    store::{Visit, Write},
 };
 
 use super::{
     Attempt, COMMIT_TRIES, DAYS_AT_ONCE, DAYS_BETWEEN_CHECKS, ImportError, Importer, Outcome,
-    is_orphan,
 };
 
 impl Importer {
@@ -43,8 +42,7 @@ impl Importer {
         for days in days.chunks(DAYS_BETWEEN_CHECKS) {
             if self.time_is_short(deadline) {
                 import.next_day = days.first().copied();
-                self.save(&mut import).await?;
-                return Ok(Outcome::Unfinished(Box::new(import)));
+                return self.kept(import, Outcome::Unfinished).await;
             }
             let work: Vec<_> = days
                 .iter()
@@ -57,8 +55,19 @@ impl Importer {
         }
         import.status = Status::Deleted;
         import.next_day = None;
-        self.save(&mut import).await?;
-        Ok(Outcome::Ended(Box::new(import)))
+        self.kept(import, Outcome::Ended).await
+    }
+
+    async fn kept(
+        &self,
+        mut import: Import,
+        outcome: fn(Box<Import>) -> Outcome,
+    ) -> Result<Outcome, ImportError> {
+        Ok(if self.save(&mut import).await? {
+            outcome(Box::new(import))
+        } else {
+            Outcome::Idle
+        })
     }
 
     async fn take_back_day(
@@ -69,18 +78,14 @@ impl Importer {
     ) -> Result<(), ImportError> {
         for _ in 0..COMMIT_TRIES {
             let day = self.store.day(date).await?;
-            let mut orphans = Vec::new();
             let undo = rules::undo(&day, id);
             let mut builder = ChunkBuilder::default();
-            let oldest = self.oldest_alive();
-            self.store
-                .visit_chunks(date, |name, frame| {
-                    if !day.chunks.contains_key(name) {
-                        orphans.extend(is_orphan(name, oldest).then(|| name.to_owned()));
-                    } else if undo
-                        .as_ref()
-                        .is_some_and(|undo| undo.rewrite.iter().any(|other| other == name))
-                    {
+            let visit = self
+                .store
+                .visit_day(&day, |name, frame| {
+                    let rewrites =
+                        |undo: &rules::Undo| undo.rewrite.iter().any(|other| other == name);
+                    if undo.as_ref().is_some_and(rewrites) {
                         builder
                             .push_chunk(&frame, |import| import != id)
                             .map_err(|error| error.of(name))?;
@@ -88,43 +93,46 @@ impl Importer {
                     Ok(())
                 })
                 .await?;
+            let Visit::Whole(unlisted) = visit else {
+                continue;
+            };
+            let mut removed = self.orphans(unlisted);
             let Some(undo) = undo else {
-                self.store.delete_chunks(date, &orphans).await?;
+                self.store.delete_chunks(date, &removed).await?;
                 return Ok(());
             };
-            let orders = self.orders_without(&day, id).await?;
+            let Some(orders) = self.orders_without(&day, id).await? else {
+                continue;
+            };
             let mut manifest = day.chunks.clone();
             let gone: Vec<String> = undo.drop.into_iter().chain(undo.rewrite).collect();
             for name in &gone {
                 manifest.remove(name);
             }
-            let rewritten = builder.finish().map_err(|error| error.of("rewritten"))?;
-            let written = attempt
-                .put_chunks(&self.store, date, rewritten, &mut manifest)
+            attempt
+                .put_chunks(&self.store, date, builder.finish()?, &mut manifest)
                 .await?;
             let next = day.with_chunks(manifest, orders)?;
-            match self.store.commit(&next).await? {
-                Write::Done => {
-                    orphans.extend(gone);
-                    self.store.delete_chunks(date, &orphans).await?;
-                    return Ok(());
-                }
-                Write::Conflict => self.store.delete_chunks(date, &written).await?,
+            // After a conflict the chunks just written stay: see the second pass.
+            if self.store.commit(&next).await? == Write::Done {
+                removed.extend(gone);
+                self.store.delete_chunks(date, &removed).await?;
+                return Ok(());
             }
         }
         Err(ImportError::Contended(date))
     }
 
     /// How many orders the day keeps when `id`'s rows go: those that no other import's row names go
-    /// with them.
-    async fn orders_without(&self, day: &Day, id: ImportId) -> Result<u64, ImportError> {
+    /// with them. `None` when the day changed meanwhile.
+    async fn orders_without(&self, day: &Day, id: ImportId) -> Result<Option<u64>, ImportError> {
         let is_alone = day
             .chunks
             .values()
             .flat_map(BTreeMap::keys)
             .all(|import| *import == id);
         if is_alone {
-            return Ok(0);
+            return Ok(Some(0));
         }
         let rows = day.part_of(id)?.unwrap_or_default().rows;
         let parts = rules::parts(rows, self.digests);
@@ -132,11 +140,9 @@ impl Importer {
         for part in 0..parts {
             let mut sales = HashSet::new();
             for takes in [true, false] {
-                self.store
-                    .visit_chunks(day.date, |name, frame| {
-                        if !day.chunks.contains_key(name) {
-                            return Ok(());
-                        }
+                let visit = self
+                    .store
+                    .visit_day(day, |name, frame| {
                         chunk::visit_identities(&frame, day.date, |row| {
                             let is_own = row.import == id;
                             if takes && is_own && rules::part_of(row.sale, parts) == part {
@@ -148,9 +154,12 @@ impl Importer {
                         .map_err(|error| error.of(name))
                     })
                     .await?;
+                if visit == Visit::Changed {
+                    return Ok(None);
+                }
             }
             gone += sales.len() as u64;
         }
-        Ok(day.orders.saturating_sub(gone))
+        Ok(Some(day.orders.saturating_sub(gone)))
     }
 }
