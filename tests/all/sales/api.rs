@@ -236,11 +236,38 @@ fn announcing_an_import_needs_a_key_and_answers_the_same_once_more() {
         (again.header("location"), again.header("etag")),
         (first.header("location"), first.header("etag"))
     );
-    post()
+    call("POST", &format!("{IMPORTS}?dry_run=true"))
+        .role(Role::Admin)
         .header("Idempotency-Key", &key)
-        .body("application/json", "{\"a\":1}")
         .send()
         .problem(422, "idempotency-key-reused");
+}
+
+#[test]
+fn announcing_an_import_takes_no_body_but_an_empty_object() {
+    let with = |kind, body| announce().body(kind, body).send();
+    with("application/json", "{}").expect(201);
+    with("application/json", "{bad").problem(400, "malformed-json");
+    with("application/json", "{\"a\":1}").problem(422, "invalid-body");
+    with("text/plain", "{}").problem(415, "unsupported-media-type");
+}
+
+#[test]
+fn a_page_of_rows_whose_day_has_changed_since_is_refused_not_guessed() {
+    let year = empty_year();
+    let day = format!("5/6/{year}");
+    let rows = [row(&day, "1", "Ball", "10"), row(&day, "2", "Ball", "10")];
+    bucket::import("first.csv", file(&rows));
+    let path = format!("/api/sales?start={year}-05-06&end={year}-05-06&limit=1");
+    let page = get(&path).send().expect(200).json();
+    let cursor = encoded(page["next_cursor"].as_str().expect("there is one more"));
+    let next = format!("{path}&cursor={cursor}");
+    assert_eq!(
+        get(&next).send().expect(200).json()["data"][0]["sale_id"],
+        "2"
+    );
+    bucket::import("second.csv", file(&[row(&day, "3", "Ball", "10")]));
+    get(&next).send().problem(409, "list-changed");
 }
 
 #[test]

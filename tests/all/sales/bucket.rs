@@ -119,7 +119,7 @@ fn a_file_is_imported_to_the_digit_and_counted_once_however_often_it_comes() {
     );
     assert_eq!(
         import["rows"],
-        json!({"done": first.imported, "total": first.imported})
+        json!({"done": plan.rows, "total": plan.rows})
     );
     let mut codes = std::collections::BTreeMap::<&str, u64>::new();
     for error in import["errors"].as_array().expect("a report has errors") {
@@ -345,6 +345,17 @@ fn a_dry_run_by_the_form_reports_and_stores_nothing() {
         "{rehearsal}"
     );
     assert_eq!(rehearsal["errors"][0]["code"], "invalid-date");
+    assert_eq!(year_revenue(year)["row_count"], 0);
+    // The form is good for an hour: a second file is a dry run too.
+    let key = rehearsal["key"].as_str().expect("an import has a key");
+    bucket::put(key, sales.clone());
+    let second = bucket::newest_ended(key, 2);
+    assert_ne!(second["id"], rehearsal["id"]);
+    assert_eq!(
+        (&second["dry_run"], counts(&second)),
+        (&json!(true), (1, 0, 1)),
+        "{second}"
+    );
     assert_eq!(year_revenue(year)["row_count"], 0);
     let (import, _) = upload("", &sales);
     let import = ended_by_id(&import);

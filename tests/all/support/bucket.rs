@@ -137,6 +137,19 @@ pub(crate) fn ended(key: &str) -> Value {
     }
 }
 
+/// The newest import of a key that has been put again, once there are `count` and it has ended.
+pub(crate) fn newest_ended(key: &str, count: usize) -> Value {
+    let path = format!("/api/sales/imports?key={}", encoded(key));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let list = get(&path).send().expect(200).json();
+        if list["data"].as_array().map(Vec::len) == Some(count) {
+            return ended_by_id(id(&list["data"][0]));
+        }
+        wait(deadline, &list);
+    }
+}
+
 /// An import once it has ended.
 pub(crate) fn ended_by_id(id: &str) -> Value {
     let deadline = Instant::now() + PATIENCE;
