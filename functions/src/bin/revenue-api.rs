@@ -1,6 +1,6 @@
 //! The `revenue-api` function.
 
-use functions::revenue::api::{Context, router};
+use functions::revenue::{api::router, context::Context};
 use shared::platform::{http, telemetry};
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,6 +1,6 @@
 //! The `sales-api` function.
 
-use functions::sales::api::{Context, router};
+use functions::sales::{api::router, context::Context};
 use shared::platform::{http, telemetry};
 
 #[tokio::main(flavor = "current_thread")]

@@ -18,7 +18,8 @@ use shared::{
 };
 use utoipa::ToSchema;
 
-use super::api::{Context, authorise, overflow_problem, range, store_problem};
+use super::context::{Context, authorise, range};
+use crate::sales::problem::{overflow_problem, store_problem};
 
 /// The legacy envelope.
 #[derive(Debug, Serialize, ToSchema)]

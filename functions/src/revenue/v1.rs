@@ -22,7 +22,8 @@ use shared::{
 };
 use utoipa::ToSchema;
 
-use super::api::{Context, authorise, overflow_problem, range, store_problem};
+use super::context::{Context, authorise, range};
+use crate::sales::problem::{overflow_problem, store_problem};
 
 /// The currency of every sale.
 const CURRENCY: &str = "SGD";

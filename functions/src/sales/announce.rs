@@ -33,7 +33,7 @@ use shared::{
 };
 use utoipa::ToSchema;
 
-use super::api::{Context, store_problem};
+use super::{context::Context, problem::store_problem};
 
 /// How long the form can be used.
 const FORM_LIFETIME: SignedDuration = SignedDuration::from_hours(1);

@@ -27,9 +27,10 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{
-    api::{Context, HEAL_AFTER, files_problem, import_problem, store_problem},
+    context::{Context, HEAL_AFTER},
     importer::{Outcome, Source},
     imports::RowErrorBody,
+    problem::{files_problem, import_problem, store_problem},
     queue::{Action, Task},
 };
 

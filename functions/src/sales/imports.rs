@@ -25,8 +25,9 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{
-    api::{Context, HEAL_AFTER, files_problem, import_problem, store_problem},
+    context::{Context, HEAL_AFTER},
     importer::Outcome,
+    problem::{files_problem, import_problem, store_problem},
     queue::{Action, Task},
 };
 

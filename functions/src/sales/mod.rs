@@ -2,9 +2,11 @@
 
 pub mod announce;
 pub mod api;
+pub mod context;
 pub mod import;
 pub mod import_sales;
 pub mod importer;
 pub mod imports;
+pub mod problem;
 pub mod queue;
 pub mod rows;

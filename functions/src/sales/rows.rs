@@ -25,11 +25,11 @@ use shared::{
         export_file,
         model::parse_date,
         revenue::MOST_DAYS,
-        store::SalesStore,
+        store::{SalesStore, StoreError},
     },
 };
 
-use super::api::{Context, store_problem};
+use super::{context::Context, problem::store_problem};
 
 const ROUTE: &str = "/api/sales";
 
@@ -326,8 +326,8 @@ async fn read_day<T>(
                 day = store.day(day.date).await.map_err(store_problem)?;
                 continue 'anew;
             };
-            let stored =
-                StoredRows::decode(&frame).map_err(|error| store_problem(error.of(name)))?;
+            let stored = StoredRows::decode(&frame)
+                .map_err(|error| store_problem(StoreError::chunk(name, error)))?;
             for (index, row) in stored.iter().enumerate().skip(skip) {
                 if room.rows == 0 || room.bytes == 0 {
                     return Ok(Some(Position {

@@ -230,7 +230,7 @@ pub fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     }
 }
 
-const TRANSIENT_CODES: [&str; 13] = [
+const TRANSIENT_CODES: [&str; 14] = [
     "InternalServerError",
     "KmsThrottled",
     "LimitExceededException",
@@ -239,6 +239,8 @@ const TRANSIENT_CODES: [&str; 13] = [
     "RequestLimitExceeded",
     "RequestThrottled",
     "RequestTimeout",
+    // A table that is not there is a dependency that is down: it comes back with its stack.
+    "ResourceNotFoundException",
     "ServiceUnavailable",
     "SlowDown",
     "ThrottlingException",

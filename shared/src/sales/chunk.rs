@@ -16,7 +16,6 @@ use super::{
     identity::RowIdentity,
     import::ImportId,
     model::{Amount, Column},
-    store::StoreError,
 };
 use crate::frame::{self, Frame, FrameError, Limits, TextColumn};
 
@@ -303,17 +302,6 @@ pub enum ChunkError {
     /// A sum left the range of an exact decimal.
     #[error(transparent)]
     Overflow(#[from] Overflow),
-}
-
-impl ChunkError {
-    /// The same error, with the chunk's name.
-    #[must_use]
-    pub fn of(self, name: &str) -> StoreError {
-        StoreError::Chunk {
-            name: name.to_owned(),
-            source: self,
-        }
-    }
 }
 
 fn cell(column: &TextColumn, row: usize) -> &str {

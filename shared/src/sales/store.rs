@@ -99,6 +99,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What is wrong with the chunk `name`.
+    #[must_use]
+    pub fn chunk(name: &str, source: ChunkError) -> Self {
+        Self::Chunk {
+            name: name.to_owned(),
+            source,
+        }
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {

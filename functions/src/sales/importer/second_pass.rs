@@ -12,7 +12,7 @@ use shared::sales::{
     identity::{Ordinals, RowIdentity},
     import::{Counts, Import, ImportId, Status},
     rules::{self, Extent, Pass},
-    store::{Visit, Write},
+    store::{StoreError, Visit, Write},
 };
 
 use super::{
@@ -237,7 +237,7 @@ impl Run<'_> {
                         stored.insert((row.identity, row.ordinal));
                     }
                 })
-                .map_err(|error| error.of(name))?;
+                .map_err(|error| StoreError::chunk(name, error))?;
                 if frame.len() < chunk::SMALL_BYTES && small.len() < MOST_MERGED {
                     small.push((name.to_owned(), frame));
                 }
@@ -352,7 +352,8 @@ impl Run<'_> {
     ) -> Result<Visit, ImportError> {
         let store = &self.importer.store;
         let visited = store.visit_day(day, |name, frame| {
-            chunk::visit_identities(&frame, day.date, &mut visit).map_err(|error| error.of(name))
+            chunk::visit_identities(&frame, day.date, &mut visit)
+                .map_err(|error| StoreError::chunk(name, error))
         });
         Ok(visited.await?)
     }

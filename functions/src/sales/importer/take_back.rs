@@ -9,7 +9,7 @@ use shared::sales::{
     day::Day,
     import::{Import, ImportId, Status},
     rules,
-    store::{Visit, Write},
+    store::{StoreError, Visit, Write},
 };
 
 use super::{
@@ -88,7 +88,7 @@ impl Importer {
                     if undo.as_ref().is_some_and(rewrites) {
                         builder
                             .push_chunk(&frame, |import| import != id)
-                            .map_err(|error| error.of(name))?;
+                            .map_err(|error| StoreError::chunk(name, error))?;
                     }
                     Ok(())
                 })
@@ -151,7 +151,7 @@ impl Importer {
                                 sales.remove(&row.sale);
                             }
                         })
-                        .map_err(|error| error.of(name))
+                        .map_err(|error| StoreError::chunk(name, error))
                     })
                     .await?;
                 if visit == Visit::Changed {
