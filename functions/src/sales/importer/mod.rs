@@ -54,11 +54,11 @@ const COMMIT_TRIES: u32 = 20;
 /// Age from which an unlisted chunk cannot belong to a run still alive: four times the longest run.
 const ORPHAN_AGE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Digests held in memory at once where a day is taken in parts: some 20 MB.
-const DIGESTS_AT_ONCE: u64 = 400_000;
+/// Digests held in memory at once where a day is taken in parts: some 10 MB.
+const DIGESTS_AT_ONCE: u64 = 150_000;
 
 /// Memory for rows held at once, in bytes.
-pub const MEMORY: u64 = 28 * 1024 * 1024;
+pub const MEMORY: u64 = 20 * 1024 * 1024;
 
 /// A run that has to be repeated.
 #[derive(Debug, thiserror::Error)]

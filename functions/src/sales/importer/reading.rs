@@ -11,7 +11,7 @@ use shared::sales::{
 use super::{ImportError, Run};
 
 /// Bytes read from a file at a time.
-const SLICE: u64 = 4 * 1024 * 1024;
+const SLICE: u64 = 2 * 1024 * 1024;
 
 /// What a row may ask of the parser: a table item holds 400 KB, so a row has to be well below.
 const LIMITS: Limits = Limits {
