@@ -36,10 +36,6 @@ use super::{
 /// How long the latest version of an object is remembered: longer than any event takes.
 const VERSION_MEMORY: SignedDuration = SignedDuration::from_hours(24 * 400);
 
-/// Seconds after which somebody looks whether a run ended: the longest that SQS can wait, and that
-/// a run can last.
-const LOOK_AFTER: i32 = 900;
-
 /// What the handler works with.
 #[derive(Debug)]
 pub struct Context {
@@ -188,6 +184,7 @@ async fn object(
     let Some((object, put_at)) = object_of(&record) else {
         return Ok(());
     };
+    let is_ordered = record.s3.object.sequencer.is_some();
     let importer = &context.importer;
     let metadata = match importer.files.metadata(&object).await {
         Ok(metadata) => metadata,
@@ -199,13 +196,9 @@ async fn object(
         TraceContext::from_metadata(&metadata, importer.clock.now(), importer.random.bytes());
     let correlation_id = trace.correlation_id.as_str().to_owned();
     telemetry::scope(invocation.with_trace(trace), async {
-        let (store, forget_at) = (&importer.store, importer.clock.now() + VERSION_MEMORY);
-        if !store
-            .note_version(&object.key, &object.sequencer, forget_at)
-            .await?
-        {
-            tracing::warn!(key = object.key, "event came after one for a later version");
-            return Ok(());
+        if is_ordered && !is_latest(importer, &object).await? {
+            // Only a run that this very event began before may still have to end.
+            return go_on(context, ImportId::of_object(&object, put_at), deadline).await;
         }
         let id = import_of(importer, &object, put_at, correlation_id).await?;
         run(context, id, object, deadline).await
@@ -247,6 +240,19 @@ fn object_of(record: &S3EventRecord) -> Option<(ObjectVersion, Timestamp)> {
             .unwrap_or(0),
     };
     Some((object, put_at))
+}
+
+/// Whether no event for a later version of the object came before.
+async fn is_latest(importer: &Importer, object: &ObjectVersion) -> Result<bool, StoreError> {
+    let forget_at = importer.clock.now() + VERSION_MEMORY;
+    let store = &importer.store;
+    let is_latest = store
+        .note_version(&object.key, &object.sequencer, forget_at)
+        .await?;
+    if !is_latest {
+        tracing::warn!(key = object.key, "event came after one for a later version");
+    }
+    Ok(is_latest)
 }
 
 /// The import that an object belongs to: the announced one whose first file it is, else one of its
@@ -314,16 +320,10 @@ async fn run(
     object: ObjectVersion,
     deadline: Timestamp,
 ) -> Result<(), HandlerError> {
-    // Sent first: a run that is killed calls nobody.
     let task = Task {
         action: Action::Import,
         import: id,
     };
-    context
-        .queue
-        .send(task, LOOK_AFTER)
-        .await
-        .map_err(queue_error)?;
     let meter = context.importer.store.meter();
     let (read, written) = (meter.read_halves(), meter.write_halves());
     let source = Source::Object(object);
@@ -367,25 +367,11 @@ async fn task(context: &Context, message: &SqsMessage, deadline: Timestamp) -> R
 }
 
 async fn go_on(context: &Context, id: ImportId, deadline: Timestamp) -> Result<(), HandlerError> {
-    let Some(import) = context.importer.store.import(id).await? else {
-        return Ok(());
-    };
-    let Some(object) = import.object.filter(|_| import.status.is_open()) else {
-        return Ok(());
-    };
-    let now = context.importer.clock.now();
-    match import.active_until {
-        // A run is at work: look again when it must have ended.
-        Some(until) if until > now => {
-            let seconds = until.duration_since(now).as_secs() + 1;
-            let delay = i32::try_from(seconds).unwrap_or(LOOK_AFTER).min(LOOK_AFTER);
-            let task = Task {
-                action: Action::Import,
-                import: id,
-            };
-            context.queue.send(task, delay).await.map_err(queue_error)
-        }
-        _ => run(context, id, object, deadline).await,
+    let import = context.importer.store.import(id).await?;
+    let open = import.filter(|import| import.status.is_open());
+    match open.and_then(|import| import.object) {
+        Some(object) => run(context, id, object, deadline).await,
+        None => Ok(()),
     }
 }
 

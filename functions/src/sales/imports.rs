@@ -355,7 +355,13 @@ pub async fn delete(
         Outcome::Unfinished(import) => Ok(answer(StatusCode::ACCEPTED, *import)),
         Outcome::Idle => {
             let import = find(&context, &id).await?;
-            Ok(answer(StatusCode::OK, import))
+            let is_gone = import.status == Status::Deleted;
+            let status = if is_gone {
+                StatusCode::OK
+            } else {
+                StatusCode::ACCEPTED
+            };
+            Ok(answer(status, import))
         }
     }
 }

@@ -272,15 +272,23 @@ async fn read<T>(
         until: context.now() + PAGE_TIME,
     };
     let mut at = from.as_ref().map_or(start, |from| from.date.max(start));
+    let mut is_first = true;
     loop {
         let (days, next) = store.days(at, end).await.map_err(store_problem)?;
         for day in days {
-            if context.now() >= room.until {
+            let here = from.as_ref().filter(|from| from.date == day.date);
+            match &from {
+                // All rows of the cursor's day are gone.
+                Some(from) if here.is_none() && from.version != 0 && is_first => {
+                    return Err(changed(from.date));
+                }
+                _ => is_first = false,
+            }
+            if here.is_none() && context.now() >= room.until {
                 page.next = Some(Position::start_of(day.date));
                 return Ok(page);
             }
-            let from = from.as_ref().filter(|from| from.date == day.date);
-            page.next = read_day(store, day, from, &mut room, &make, &mut page.rows).await?;
+            page.next = read_day(store, day, here, &mut room, &make, &mut page.rows).await?;
             if page.next.is_some() {
                 return Ok(page);
             }
@@ -329,7 +337,8 @@ async fn read_day<T>(
             let stored = StoredRows::decode(&frame)
                 .map_err(|error| store_problem(StoreError::chunk(name, error)))?;
             for (index, row) in stored.iter().enumerate().skip(skip) {
-                if room.rows == 0 || room.bytes == 0 {
+                let sent = sent_bytes(&row);
+                if room.rows == 0 || (sent > room.bytes && !rows.is_empty()) {
                     return Ok(Some(Position {
                         date: day.date,
                         version: day.version,
@@ -338,7 +347,7 @@ async fn read_day<T>(
                     }));
                 }
                 room.rows -= 1;
-                room.bytes = room.bytes.saturating_sub(sent_bytes(&row));
+                room.bytes = room.bytes.saturating_sub(sent);
                 rows.push(make(day.date, &row));
             }
         }

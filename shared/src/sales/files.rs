@@ -247,11 +247,11 @@ impl ImportFiles {
         Ok(())
     }
 
-    /// An import's plan, if it came that far and has not expired.
+    /// An import's plan, if it came that far, has not expired, and is of this release's form.
     ///
     /// # Errors
     ///
-    /// [`FilesError`] when the bucket fails or the plan cannot be read.
+    /// [`FilesError`] when the bucket fails.
     pub async fn plan(&self, id: ImportId) -> Result<Option<Plan>, FilesError> {
         let out = match self
             .get(&Self::plan_key(id))
@@ -263,7 +263,7 @@ impl ImportFiles {
             Err(FilesError::Missing) => return Ok(None),
             Err(error) => return Err(error),
         };
-        Ok(Some(serde_json::from_slice(&body(out.body).await?)?))
+        Ok(serde_json::from_slice(&body(out.body).await?).ok())
     }
 
     /// The metadata that an uploaded object carries.

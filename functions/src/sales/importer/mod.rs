@@ -45,6 +45,9 @@ const MARGIN: SignedDuration = SignedDuration::from_secs(10);
 /// will.
 const FULL_LENGTH: SignedDuration = SignedDuration::from_mins(10);
 
+/// How long after a failed run its last write may still arrive.
+const SETTLE: SignedDuration = SignedDuration::from_secs(30);
+
 /// Least time between two writes of an import's progress.
 const REPORT_EVERY: SignedDuration = SignedDuration::from_secs(1);
 
@@ -157,6 +160,7 @@ fn refused(code: &str, message: &(impl ToString + ?Sized)) -> Interrupted {
 struct Attempt {
     name: String,
     chunks: AtomicU64,
+    commits: AtomicU64,
 }
 
 impl Attempt {
@@ -230,6 +234,7 @@ impl Importer {
         Attempt {
             name: ids::base32(id.as_u128(), ids::BASE32_LENGTH),
             chunks: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
         }
     }
 
@@ -276,7 +281,9 @@ impl Importer {
                 }
                 Err(error) => {
                     // Lets go of the import: the run that repeats this one need not wait.
-                    import.active_until = others_until;
+                    // A write whose reply is missing may yet arrive, so an undo waits a little.
+                    let settled = self.clock.now() + SETTLE;
+                    import.active_until = others_until.max(Some(settled));
                     self.save(&mut import).await?;
                     return Err(error);
                 }
@@ -288,7 +295,11 @@ impl Importer {
         };
         match ended {
             End::Superseded => return Ok(Outcome::Idle),
-            End::TimeShort if began_at == Some(import.next_day) && is_full_length => {
+            End::TimeShort
+                if began_at == Some(import.next_day)
+                    && is_full_length
+                    && run.attempt.commits.load(Ordering::Relaxed) == 0 =>
+            {
                 import.failure = Some(Failure {
                     code: "too-slow".into(),
                     message: "a single day of the file takes longer than a run may: sort the file \
@@ -406,7 +417,7 @@ impl ImportError {
             Self::DayFull(_) => "day-full",
             Self::Overflow(_) => "amount-overflow",
             Self::Store(error) if error.retryable() => return Err(self),
-            Self::Chunk(_) | Self::Inconsistent | Self::Store(_) => {
+            Self::Chunk(_) | Self::Inconsistent | Self::Store(_) | Self::Thread(_) => {
                 tracing::error!(error = telemetry::chain(&self), "import failed for good");
                 "internal-error"
             }

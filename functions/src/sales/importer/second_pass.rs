@@ -1,6 +1,9 @@
 //! The second pass: stores the days, each by one conditional write.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::atomic::Ordering,
+};
 
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use jiff::civil::Date;
@@ -172,6 +175,7 @@ impl Run<'_> {
         let store = &self.importer.store;
         let in_file = plan.days[&date];
         for _ in 0..COMMIT_TRIES {
+            self.check_time()?;
             let day = store.day(date).await?;
             if let Some(part) = day.part_of(self.import)? {
                 return Ok(DayCounts {
@@ -198,7 +202,6 @@ impl Run<'_> {
                 continue;
             }
             if counts.imported == 0 {
-                store.delete_chunks(date, &change.removed).await?;
                 return Ok(counts);
             }
             let next = day.with_chunks(change.manifest, change.orders)?;
@@ -208,6 +211,7 @@ impl Run<'_> {
             // After a conflict the chunks just written stay where they are: this write may have
             // been done and built upon, its reply lost. What nobody lists is swept once it is old.
             if store.commit(&next).await? == Write::Done {
+                self.attempt.commits.fetch_add(1, Ordering::Relaxed);
                 store.delete_chunks(date, &change.removed).await?;
                 return Ok(counts);
             }
@@ -247,7 +251,7 @@ impl Run<'_> {
         let Visit::Whole(unlisted) = visit else {
             return Ok(false);
         };
-        change.removed.extend(self.importer.orphans(unlisted));
+        self.sweep(day.date, unlisted).await?;
         let admitted = rules::admit(rows.identities(), &stored);
         change.counts.imported += admitted.len() as u64;
         change.counts.duplicate += (rows.identities().len() - admitted.len()) as u64;
@@ -294,7 +298,7 @@ impl Run<'_> {
                 return Ok(false);
             };
             if part == 0 {
-                change.removed.extend(self.importer.orphans(unlisted));
+                self.sweep(day.date, unlisted).await?;
             }
             let sink = Admitted {
                 date: day.date,
@@ -343,6 +347,15 @@ impl Run<'_> {
             change.orders += sales.len() as u64;
         }
         Ok(true)
+    }
+
+    /// Removes those of the `unlisted` chunks that nobody can mean to list any more.
+    async fn sweep(&self, date: Date, unlisted: Vec<String>) -> Result<(), ImportError> {
+        if self.writes {
+            let orphans = self.importer.orphans(unlisted);
+            self.importer.store.delete_chunks(date, &orphans).await?;
+        }
+        Ok(())
     }
 
     async fn visit_rows(
