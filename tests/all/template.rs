@@ -255,9 +255,11 @@ fn settings() -> BTreeMap<String, String> {
 /// The handler's file that a main takes its context from.
 fn handler(binary: &str) -> String {
     let main = tree::source(&format!("functions/src/bin/{binary}.rs"));
-    let (_, rest) = main
-        .split_once("use functions::")
-        .expect("a main uses a handler");
+    let rest = main
+        .lines()
+        .filter_map(|line| line.strip_prefix("use functions::"))
+        .find(|path| path.contains("Context"))
+        .expect("a main uses a context");
     let path: Vec<&str> = rest
         .split("::")
         .take_while(|part| !part.starts_with(['{', 'C']))

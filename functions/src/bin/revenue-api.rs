@@ -1,6 +1,7 @@
 //! The `revenue-api` function.
 
-use functions::revenue::{api::router, context::Context};
+use functions::revenue::api::router;
+use functions::revenue::context::Context;
 use shared::platform::{http, telemetry};
 
 #[tokio::main(flavor = "current_thread")]

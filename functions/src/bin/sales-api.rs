@@ -1,6 +1,7 @@
 //! The `sales-api` function.
 
-use functions::sales::{api::router, context::Context};
+use functions::sales::api::router;
+use functions::sales::context::Context;
 use shared::platform::{http, telemetry};
 
 #[tokio::main(flavor = "current_thread")]
