@@ -8,21 +8,22 @@ use shared::{
         config::{ConfigError, CursorKey, ImportQueue, ImportsBucket, SalesTable},
         idempotency::Idempotency,
         ids::Random,
+        problem::Problem,
         upload_form::UploadSigner,
     },
-    sales::{files::ImportFiles, store::SalesStore},
+    sales::{files::ImportFiles, import::ImportId, store::SalesStore},
 };
 
 use super::{
     importer::{Importer, MEMORY},
-    queue::TaskQueue,
+    queue::{Action, Task, TaskQueue},
 };
 
 /// How long a request may work: API Gateway gives up after 29 s.
 const REQUEST_TIME: SignedDuration = SignedDuration::from_secs(26);
 
 /// Seconds after which the import queue looks whether a request finished what it began.
-pub const HEAL_AFTER: i32 = 60;
+const HEAL_AFTER: i32 = 60;
 
 /// What the handlers work with.
 #[derive(Debug)]
@@ -72,6 +73,20 @@ impl Context {
                 Random::system(),
             ),
         })
+    }
+
+    /// Has the import queue look, a minute from now, whether a request finished `action`: whatever
+    /// becomes of the request, somebody sees it through.
+    ///
+    /// # Errors
+    ///
+    /// A problem when the queue did not take the message.
+    pub async fn see_through(&self, action: Action, import: ImportId) -> Result<(), Problem> {
+        let task = Task { action, import };
+        self.queue
+            .send(task, HEAL_AFTER)
+            .await
+            .map_err(Problem::aws)
     }
 
     /// The time.

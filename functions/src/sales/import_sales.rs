@@ -27,11 +27,11 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{
-    context::{Context, HEAL_AFTER},
+    context::Context,
     importer::{Outcome, Source},
     imports::RowErrorBody,
     problem::{files_problem, import_problem, store_problem},
-    queue::{Action, Task},
+    queue::Action,
 };
 
 /// Most bytes of a file: base64 makes 5.3 MiB of it, and Lambda takes 6 MiB.
@@ -164,16 +164,7 @@ async fn run(context: &Context, file: Bytes) -> Result<Response, Problem> {
         .put_direct(id, file.clone())
         .await
         .map_err(files_problem)?;
-    // Sent first: whatever becomes of this request, somebody looks after the import.
-    let task = Task {
-        action: Action::Import,
-        import: id,
-    };
-    context
-        .queue
-        .send(task, HEAL_AFTER)
-        .await
-        .map_err(Problem::aws)?;
+    context.see_through(Action::Import, id).await?;
     let correlation_id = telemetry::current()
         .map(|invocation| invocation.trace.correlation_id.as_str().to_owned())
         .unwrap_or_default();

@@ -25,10 +25,10 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{
-    context::{Context, HEAL_AFTER},
+    context::Context,
     importer::Outcome,
     problem::{files_problem, import_problem, store_problem},
-    queue::{Action, Task},
+    queue::Action,
 };
 
 const LIST: &str = "/api/sales/imports";
@@ -368,15 +368,7 @@ pub async fn delete(
 
 /// Marks the import as being deleted; from here on the queue will see it through.
 async fn begin(context: &Context, mut import: Import) -> Result<Import, Problem> {
-    let task = Task {
-        action: Action::TakeBack,
-        import: import.id,
-    };
-    context
-        .queue
-        .send(task, HEAL_AFTER)
-        .await
-        .map_err(Problem::aws)?;
+    context.see_through(Action::TakeBack, import.id).await?;
     if import.status != Status::Deleting {
         let expected = import.version;
         import.status = Status::Deleting;

@@ -57,9 +57,6 @@ const COMMIT_TRIES: u32 = 20;
 /// Age from which an unlisted chunk cannot belong to a run still alive: four times the longest run.
 const ORPHAN_AGE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Digests held in memory at once where a day is taken in parts: some 10 MB.
-const DIGESTS_AT_ONCE: u64 = 150_000;
-
 /// Memory for rows held at once, in bytes.
 pub const MEMORY: u64 = 20 * 1024 * 1024;
 
@@ -226,8 +223,8 @@ enum End {
 }
 
 impl Importer {
-    /// [`Importer::digests`] in production.
-    pub const DIGESTS: u64 = DIGESTS_AT_ONCE;
+    /// Digests held in memory at once where a day is taken in parts: some 10 MB.
+    pub const DIGESTS: u64 = 150_000;
 
     fn attempt(&self) -> Attempt {
         let id = ids::uuid_v7(self.clock.now(), self.random.bytes());
@@ -271,7 +268,6 @@ impl Importer {
             deadline,
         };
         let began_at = (import.status == Status::Importing).then_some(import.next_day);
-        let is_full_length = run.is_full_length();
         let ended = match run.through(&mut import).boxed().await {
             Ok(ended) => ended,
             Err(Interrupted::Run(error)) => match error.into_failure() {
@@ -280,8 +276,7 @@ impl Importer {
                     End::Reached
                 }
                 Err(error) => {
-                    // Lets go of the import: the run that repeats this one need not wait.
-                    // A write whose reply is missing may yet arrive, so an undo waits a little.
+                    // A write whose reply is missing may yet arrive: an undo waits that long.
                     let settled = self.clock.now() + SETTLE;
                     import.active_until = others_until.max(Some(settled));
                     self.save(&mut import).await?;
@@ -297,7 +292,7 @@ impl Importer {
             End::Superseded => return Ok(Outcome::Idle),
             End::TimeShort
                 if began_at == Some(import.next_day)
-                    && is_full_length
+                    && run.is_full_length()
                     && run.attempt.commits.load(Ordering::Relaxed) == 0 =>
             {
                 import.failure = Some(Failure {
@@ -309,11 +304,7 @@ impl Importer {
             }
             End::TimeShort => {
                 import.active_until = others_until;
-                return Ok(if self.save(&mut import).await? {
-                    Outcome::Unfinished(Box::new(import))
-                } else {
-                    Outcome::Idle
-                });
+                return self.kept(import, Outcome::Unfinished).await;
             }
             End::Reached => {}
         }
@@ -323,11 +314,7 @@ impl Importer {
             (None, _) => Status::CompletedWithErrors,
         };
         import.active_until = others_until;
-        Ok(if self.save(&mut import).await? {
-            Outcome::Ended(Box::new(import))
-        } else {
-            Outcome::Idle
-        })
+        self.kept(import, Outcome::Ended).await
     }
 
     /// Counts what importing `source` would do, by the same steps, and writes nothing.
@@ -401,6 +388,19 @@ impl Importer {
         import.version += 1;
         import.updated_at = self.clock.now();
         Ok(self.store.save_import(import, expected).await? == Write::Done)
+    }
+
+    /// Keeps the record, and says how the run ended; idle if another run has taken the import over.
+    async fn kept(
+        &self,
+        mut import: Import,
+        outcome: fn(Box<Import>) -> Outcome,
+    ) -> Result<Outcome, ImportError> {
+        Ok(if self.save(&mut import).await? {
+            outcome(Box::new(import))
+        } else {
+            Outcome::Idle
+        })
     }
 
     fn time_is_short(&self, deadline: Timestamp) -> bool {

@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::Date};
 use shared::sales::{
     chunk::{self, ChunkBuilder},
     day::Day,
-    import::{Import, ImportId, Status},
+    import::{ImportId, Status},
     rules,
     store::{StoreError, Visit, Write},
 };
@@ -56,18 +56,6 @@ impl Importer {
         import.status = Status::Deleted;
         import.next_day = None;
         self.kept(import, Outcome::Ended).await
-    }
-
-    async fn kept(
-        &self,
-        mut import: Import,
-        outcome: fn(Box<Import>) -> Outcome,
-    ) -> Result<Outcome, ImportError> {
-        Ok(if self.save(&mut import).await? {
-            outcome(Box::new(import))
-        } else {
-            Outcome::Idle
-        })
     }
 
     async fn take_back_day(
