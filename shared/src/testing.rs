@@ -1,12 +1,22 @@
-//! An embedded `DynamoDB` behind the real SDK client, for the tests of every package.
+//! An embedded `DynamoDB`, and other services as functions, behind the real SDK clients, for the tests
+//! of every package.
 
-use std::thread;
+use std::{sync::Arc, thread};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
 };
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+        SharedHttpConnector,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::body::SdkBody;
 use tokio::sync::oneshot;
 
 use crate::platform::aws::{Connection, http_client};
@@ -104,6 +114,47 @@ impl Database {
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+}
+
+/// An HTTP client whose answers are those of a function: a service for the SDK to talk to. The body
+/// of a request is in memory.
+///
+/// # Panics
+/// When a request or an answer is no HTTP: a test cannot go on without.
+pub fn answering(
+    answer: impl Fn(http::Request<SdkBody>) -> http::Response<String> + Send + Sync + 'static,
+) -> SharedHttpClient {
+    SharedHttpClient::new(Answering(Arc::new(answer)))
+}
+
+type Answer = dyn Fn(http::Request<SdkBody>) -> http::Response<String> + Send + Sync;
+
+#[derive(Clone)]
+struct Answering(Arc<Answer>);
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answering")
+    }
+}
+
+impl HttpClient for Answering {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Answering {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let request = request.try_into_http1x().expect("the SDK speaks HTTP");
+        let answer = (self.0)(request).map(SdkBody::from);
+        let answer = HttpResponse::try_from(answer).expect("the answer is HTTP");
+        HttpConnectorFuture::ready(Ok(answer))
     }
 }
 

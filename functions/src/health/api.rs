@@ -11,7 +11,9 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde::Serialize;
 use shared::platform::aws::Clients;
-use shared::platform::config::{ConfigError, ImportQueue, ImportsBucket, SalesTable};
+use shared::platform::config::{
+    ConfigError, ImportQueue, ImportsBucket, ReadingsQueue, SalesTable, SensorsTable,
+};
 use shared::platform::health::{Check, HealthReport, Need};
 use shared::platform::http::Json;
 use utoipa::ToSchema;
@@ -22,11 +24,15 @@ pub struct Context {
     /// The clients to look with.
     pub clients: Clients,
     /// The sales table.
-    pub table: SalesTable,
+    pub sales: SalesTable,
+    /// The sensors table.
+    pub sensors: SensorsTable,
     /// The bucket for sales files.
     pub bucket: ImportsBucket,
     /// The queue of imports.
-    pub queue: ImportQueue,
+    pub imports: ImportQueue,
+    /// The queue of readings.
+    pub readings: ReadingsQueue,
 }
 
 impl Context {
@@ -37,35 +43,39 @@ impl Context {
     pub fn from_env() -> Result<Self, ConfigError> {
         Ok(Self {
             clients: Clients::from_env()?,
-            table: SalesTable::from_env()?,
+            sales: SalesTable::from_env()?,
+            sensors: SensorsTable::from_env()?,
             bucket: ImportsBucket::from_env()?,
-            queue: ImportQueue::from_env()?,
+            imports: ImportQueue::from_env()?,
+            readings: ReadingsQueue::from_env()?,
         })
     }
 
-    /// Revenue cannot be read without the table; imports alone need the bucket and the queue.
+    /// Nothing can be read without the tables; only what comes in needs the bucket and the queues.
     async fn report(&self) -> HealthReport {
-        let table = async {
+        let table = async |name: &str| {
             let table = self.clients.dynamodb.describe_table();
-            table.table_name(self.table.as_str()).send().await.map(drop)
+            table.table_name(name).send().await.map(drop)
         };
         let bucket = async {
             let bucket = self.clients.s3.head_bucket();
             bucket.bucket(self.bucket.as_str()).send().await.map(drop)
         };
-        let queue = async {
+        let queue = async |url: &str| {
             let queue = self.clients.sqs.get_queue_attributes();
             queue
-                .queue_url(self.queue.as_str())
+                .queue_url(url)
                 .attribute_names(QueueAttributeName::QueueArn)
                 .send()
                 .await
                 .map(drop)
         };
         HealthReport::of(vec![
-            Check::new("sales-table", Need::Hard, table),
+            Check::new("sales-table", Need::Hard, table(self.sales.as_str())),
+            Check::new("sensors-table", Need::Hard, table(self.sensors.as_str())),
             Check::new("imports-bucket", Need::Soft, bucket),
-            Check::new("import-queue", Need::Soft, queue),
+            Check::new("import-queue", Need::Soft, queue(self.imports.as_str())),
+            Check::new("readings-queue", Need::Soft, queue(self.readings.as_str())),
         ])
         .await
     }
@@ -145,9 +155,11 @@ mod tests {
                 endpoint,
                 http_client(Some(endpoint)),
             )),
-            table: SalesTable::new("millrace-sales"),
+            sales: SalesTable::new("millrace-sales"),
+            sensors: SensorsTable::new("millrace-sensors"),
             bucket: ImportsBucket::new("millrace-imports"),
-            queue: ImportQueue::new(format!("{endpoint}/millrace-import")),
+            imports: ImportQueue::new(format!("{endpoint}/millrace-import")),
+            readings: ReadingsQueue::new(format!("{endpoint}/millrace-readings")),
         };
         let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
         let response = App::new(router(context)).serve(request).await;
@@ -175,6 +187,15 @@ mod tests {
         let (status, body) = get("/health/ready").await;
         assert_eq!(status, 503);
         let names: Vec<_> = body["checks"].as_object().unwrap().keys().collect();
-        assert_eq!(names, ["import-queue", "imports-bucket", "sales-table"]);
+        assert_eq!(
+            names,
+            [
+                "import-queue",
+                "imports-bucket",
+                "readings-queue",
+                "sales-table",
+                "sensors-table"
+            ]
+        );
     }
 }

@@ -19,12 +19,13 @@ use shared::{
         clock::Clock,
         config::{ConfigError, ImportDeadLetters, ImportQueue, ImportsBucket, SalesTable},
         ids::Random,
+        table::Write,
         telemetry::{self, Invocation, Metrics, TraceContext, Unit},
     },
     sales::{
         files::{FilesError, IMPORTS, ImportFiles},
         import::{Import, ImportId, ObjectVersion, Status},
-        store::{SalesStore, StoreError, Write},
+        store::{SalesStore, StoreError},
     },
 };
 

@@ -16,12 +16,12 @@ use shared::{
         idempotency::{Fingerprint, IdempotencyKey, Scope, Work, preferred_wait},
         ids,
         problem::Problem,
+        table::Write,
         telemetry,
     },
     sales::{
         files::ImportFiles,
         import::{Failure, Import, ImportId},
-        store::Write,
     },
 };
 use utoipa::ToSchema;

@@ -15,11 +15,11 @@ use shared::{
         http::{Fields, Json, List, Precondition, Query, Version, list_response, not_modified},
         page::{CursorScope, Limit},
         problem::Problem,
+        table::Write,
     },
     sales::{
         file::RowError,
         import::{Counts, DaySpan, Failure, Import, ImportId, Progress, Status},
-        store::Write,
     },
 };
 use utoipa::ToSchema;

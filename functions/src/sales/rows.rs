@@ -7,16 +7,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderMap, HeaderValue,
-    header::{ACCEPT, CONTENT_TYPE, LINK},
+    HeaderMap,
+    header::{CONTENT_TYPE, LINK},
 };
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde_json::{Map, Value, json};
 use shared::{
     platform::{
         caller::{Caller, Group},
-        http::{Fields, List, Query, list_response},
-        page::{CursorScope, Limit},
+        http::{Fields, List, Query, accepts_csv, list_response, next_link},
+        page::{CursorScope, Limit, MOST_PAGE_BYTES, csv_limit, sent_bytes},
         problem::{FieldError, Problem},
     },
     sales::{
@@ -32,12 +32,6 @@ use shared::{
 use super::{context::Context, problem::store_problem};
 
 const ROUTE: &str = "/api/sales";
-
-/// Most rows of a CSV page.
-const MOST_CSV_ROWS: usize = 10_000;
-
-/// A page ends when it has this many bytes as Lambda sends them, which is 6 MB at most.
-const MOST_PAGE_BYTES: usize = 5 * 1024 * 1024;
 
 /// A page ends after so much time, however few rows it has: their days may be far apart.
 const PAGE_TIME: SignedDuration = SignedDuration::from_secs(10);
@@ -168,7 +162,7 @@ pub async fn list(
         next.as_ref()
             .map(|next| context.cursors.sign(scope, next.encode().as_bytes()))
     };
-    if wants_csv(&headers) {
+    if accepts_csv(&headers) {
         let limit = csv_limit(&query)?;
         let page = read(&context, (start, end), from, limit, |_, row| {
             row.cells.map(str::to_owned)
@@ -180,9 +174,8 @@ pub async fn list(
             export_file::write_row(&mut body, &row.each_ref().map(String::as_str));
         }
         let mut response = ([(CONTENT_TYPE, "text/csv; charset=utf-8")], body).into_response();
-        let link = next_cursor(&page.next)
-            .map(|cursor| format!("<?{}>; rel=\"next\"", query.with("cursor", &cursor)));
-        if let Some(link) = link.and_then(|link| HeaderValue::from_str(&link).ok()) {
+        let next_cursor = next_cursor(&page.next);
+        if let Some(link) = next_cursor.and_then(|cursor| next_link(&query, &cursor)) {
             response.headers_mut().insert(LINK, link);
         }
         return Ok(response);
@@ -208,32 +201,6 @@ fn day(query: &Query, name: &str) -> Result<Date, Problem> {
     parse_date(text).map_err(|error| {
         Problem::invalid_query(FieldError::query(name, "invalid-date", error.to_string()))
     })
-}
-
-/// Whether CSV is asked for by name, and not refused by a quality of zero (RFC 9110 §12.5.1).
-fn wants_csv(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    accept.unwrap_or_default().split(',').any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let is_csv = parts
-            .next()
-            .is_some_and(|kind| kind.eq_ignore_ascii_case("text/csv"));
-        let quality = parts.find_map(|part| part.strip_prefix("q="));
-        is_csv && quality.is_none_or(|quality| quality.parse::<f32>().is_ok_and(|q| q > 0.0))
-    })
-}
-
-fn csv_limit(query: &Query) -> Result<usize, Problem> {
-    let Some(text) = query.get("limit") else {
-        return Ok(MOST_CSV_ROWS);
-    };
-    text.parse()
-        .ok()
-        .filter(|limit| (1..=MOST_CSV_ROWS).contains(limit))
-        .ok_or_else(|| {
-            let detail = format!("limit must be a whole number from 1 to {MOST_CSV_ROWS} for CSV");
-            Problem::invalid_query(FieldError::query("limit", "invalid-limit", detail))
-        })
 }
 
 fn body(date: Date, row: &StoredRow<'_>) -> Value {
@@ -337,7 +304,7 @@ async fn read_day<T>(
             let stored = StoredRows::decode(&frame)
                 .map_err(|error| store_problem(StoreError::chunk(name, error)))?;
             for (index, row) in stored.iter().enumerate().skip(skip) {
-                let sent = sent_bytes(&row);
+                let sent = row_bytes(&row);
                 if room.rows == 0 || (sent > room.bytes && !rows.is_empty()) {
                     return Ok(Some(Position {
                         date: day.date,
@@ -362,22 +329,10 @@ fn changed(date: Date) -> Problem {
     Problem::conflict("list-changed", detail)
 }
 
-/// What a row takes of a response: Lambda sends the body as JSON text, in which a quote that was
-/// doubled or escaped before takes four bytes, and a control character seven.
-fn sent_bytes(row: &StoredRow<'_>) -> usize {
+/// What a row takes of a response.
+fn row_bytes(row: &StoredRow<'_>) -> usize {
     const NAMES: usize = 700;
-    let sent = |byte: u8| match byte {
-        b'"' | b'\\' => 4,
-        0..0x20 => 7,
-        _ => 1,
-    };
-    NAMES
-        + row
-            .cells
-            .iter()
-            .flat_map(|cell| cell.bytes())
-            .map(sent)
-            .sum::<usize>()
+    NAMES + row.cells.into_iter().map(sent_bytes).sum::<usize>()
 }
 
 #[cfg(test)]

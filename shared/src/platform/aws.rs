@@ -101,6 +101,12 @@ impl Connection {
         Self { sdk: sdk.build() }
     }
 
+    /// The API Gateway client, for its API keys.
+    #[must_use]
+    pub fn apigateway(&self) -> aws_sdk_apigateway::Client {
+        aws_sdk_apigateway::Client::new(&self.sdk)
+    }
+
     /// The `DynamoDB` client.
     #[must_use]
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {

@@ -49,6 +49,15 @@ pub enum BatchError {
     MissingMessageId,
 }
 
+impl From<BatchError> for lambda_runtime::Diagnostic {
+    fn from(error: BatchError) -> Self {
+        Self {
+            error_type: "UnknownEvent".into(),
+            error_message: error.to_string(),
+        }
+    }
+}
+
 /// The pause before delivery `deliveries + 1`, at most: `min(5 · 2ⁿ, 900)` seconds, `n` being the
 /// deliveries before the latest.
 #[must_use]
@@ -174,8 +183,13 @@ where
         };
         invocation.get_or_insert_with(|| scope.clone());
         let id = message.message_id.clone().unwrap_or_default();
-        let done = telemetry::scope(scope, settle(message, failed, random, &handler)).await;
-        if !done {
+        let done = telemetry::scope(scope, async {
+            let work = AssertUnwindSafe(async { handler(message.clone()).await });
+            let outcome = work.catch_unwind().await;
+            let outcome = outcome.unwrap_or(Err(Failure::Transient));
+            settle(&message, outcome, failed, random).await
+        });
+        if !done.await {
             let mut failure = BatchItemFailure::default();
             failure.item_identifier = id;
             response.batch_item_failures.push(failure);
@@ -184,24 +198,69 @@ where
     Ok(response)
 }
 
-async fn settle<Q, H, F>(message: SqsMessage, failed: &Q, random: &Random, handler: &H) -> bool
+/// Gives all messages to `handler` at once, which says for each, in order, what became of it, and
+/// says which ones SQS must deliver again. The work runs under the correlation id of the first
+/// message; what becomes of each is told under its own. A panic fails every message for now.
+///
+/// # Errors
+/// [`BatchError`] when a message cannot be reported; nothing has been handled then.
+pub async fn consume_together<Q, H, F>(
+    context: &lambda_runtime::Context,
+    event: SqsEvent,
+    failed: &Q,
+    (clock, random): (&Clock, &Random),
+    handler: H,
+) -> Result<SqsBatchResponse, BatchError>
 where
     Q: FailedMessages,
-    H: Fn(SqsMessage) -> F,
-    F: Future<Output = Result<(), Failure>>,
+    H: FnOnce(Vec<SqsMessage>) -> F,
+    F: Future<Output = Vec<Result<(), Failure>>>,
 {
-    let work = AssertUnwindSafe(async { handler(message.clone()).await });
-    match work.catch_unwind().await.unwrap_or(Err(Failure::Transient)) {
+    let messages = event.records;
+    if messages.iter().any(|m| m.message_id.is_none()) {
+        return Err(BatchError::MissingMessageId);
+    }
+    let mut response = SqsBatchResponse::default();
+    let trace = |message: &SqsMessage| {
+        TraceContext::from_message(&message.message_attributes, clock.now(), random.bytes())
+    };
+    let Some(first) = messages.first() else {
+        return Ok(response);
+    };
+    let invocation = Invocation::begin(Some(context), trace(first));
+    let work = AssertUnwindSafe(async { handler(messages.clone()).await });
+    let outcomes = telemetry::scope(invocation.clone(), work.catch_unwind()).await;
+    let mut outcomes = outcomes.unwrap_or_default().into_iter();
+    for message in messages {
+        let outcome = outcomes.next().unwrap_or(Err(Failure::Transient));
+        let scope = invocation.with_trace(trace(&message));
+        if !telemetry::scope(scope, settle(&message, outcome, failed, random)).await {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = message.message_id.unwrap_or_default();
+            response.batch_item_failures.push(failure);
+        }
+    }
+    Ok(response)
+}
+
+/// Sees to a message that was handled; whether it is done with.
+async fn settle<Q: FailedMessages>(
+    message: &SqsMessage,
+    outcome: Result<(), Failure>,
+    failed: &Q,
+    random: &Random,
+) -> bool {
+    match outcome {
         Ok(()) => true,
         Err(Failure::Permanent { reason }) => {
             tracing::error!(reason, "message failed for good");
-            failed.bury(&message, &reason).await
+            failed.bury(message, &reason).await
         }
         Err(Failure::Transient) => {
-            let deliveries = deliveries(&message);
+            let deliveries = deliveries(message);
             let seconds = random.up_to(backoff_ceiling(deliveries));
             tracing::warn!(deliveries, seconds, "message failed and comes again");
-            failed.hide(&message, seconds).await;
+            failed.hide(message, seconds).await;
             false
         }
     }
@@ -332,6 +391,44 @@ mod tests {
         event.records[1].message_id = None;
         let result = run(&Fake::default(), event).await;
         assert_eq!(result, Err(BatchError::MissingMessageId));
+    }
+
+    #[tokio::test]
+    async fn messages_handled_together_fail_on_their_own() {
+        let fake = Fake::default();
+        let sources = (&Clock::fixed(Timestamp::UNIX_EPOCH), &Random::seeded(1));
+        let context = lambda_runtime::Context::default();
+        let judge = async |messages: Vec<SqsMessage>| -> Vec<Result<(), Failure>> {
+            let correlation = telemetry::current().unwrap().trace.correlation_id.clone();
+            assert_eq!(correlation.as_str(), "c-a");
+            // One answer too few: what is not answered comes again.
+            let judged = messages.len() - 1;
+            let outcomes = messages.into_iter().take(judged).map(|message| {
+                match message.body.as_deref() {
+                    Some("bad") => Err(Failure::permanent("not a batch")),
+                    Some("later") => Err(Failure::Transient),
+                    _ => Ok(()),
+                }
+            });
+            outcomes.collect()
+        };
+        let messages = event(&["a", "bad", "later", "b", "c"]);
+        let response = consume_together(&context, messages, &fake, sources, judge).await;
+        let failures = response.unwrap().batch_item_failures;
+        let failed: Vec<&str> = failures.iter().map(|f| f.item_identifier.as_str()).collect();
+        assert_eq!(failed, ["id-later", "id-c"]);
+        let buried = fake.buried.into_inner().unwrap();
+        assert_eq!(buried, [("id-bad".to_owned(), "not a batch".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_over_a_batch_brings_every_message_back() {
+        let sources = (&Clock::fixed(Timestamp::UNIX_EPOCH), &Random::seeded(1));
+        let context = lambda_runtime::Context::default();
+        let panics = async |_: Vec<SqsMessage>| panic!("bug");
+        let response =
+            consume_together(&context, event(&["a", "b"]), &Fake::default(), sources, panics).await;
+        assert_eq!(response.unwrap().batch_item_failures.len(), 2);
     }
 
     #[test]

@@ -87,6 +87,23 @@ setting!(
     /// URL of the queue that takes import messages no run can ever handle.
     ImportDeadLetters, "SALES_IMPORT_DEAD_LETTERS_URL"
 );
+setting!(
+    /// Name of the table that holds devices, their keys, readings and roll-ups.
+    SensorsTable, "SENSORS_TABLE"
+);
+setting!(
+    /// URL of the queue that carries accepted readings to the table.
+    ReadingsQueue, "SENSOR_READINGS_QUEUE_URL"
+);
+setting!(
+    /// URL of the queue that takes messages of readings no run can ever store.
+    ReadingsDeadLetters, "SENSOR_READINGS_DEAD_LETTERS_URL"
+);
+setting!(
+    /// Name of the usage plan that device keys are counted against; the names of the keys in API
+    /// Gateway begin with it.
+    DeviceUsagePlan, "DEVICE_USAGE_PLAN"
+);
 
 /// The key that signs cursors, at least 32 characters. Replacing it makes every cursor in flight
 /// invalid and nothing worse.
@@ -129,6 +146,51 @@ impl CursorKey {
     }
 }
 
+/// Days for which raw readings are kept, counted from their arrival: 1 to 3,650.
+///
+/// Read from `RAW_RETENTION_DAYS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawRetention(u16);
+
+impl RawRetention {
+    const VARIABLE: &'static str = "RAW_RETENTION_DAYS";
+    const MAX_DAYS: u16 = 3650;
+
+    /// Takes a number of days that is already known.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidVariable`] when it is not from 1 to 3,650.
+    pub fn new(days: u16) -> Result<Self, ConfigError> {
+        if (1..=Self::MAX_DAYS).contains(&days) {
+            Ok(Self(days))
+        } else {
+            Err(Self::invalid())
+        }
+    }
+
+    /// Reads the variable.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the variable is missing or no such number.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let days = variable(Self::VARIABLE)?.parse();
+        Self::new(days.map_err(|_| Self::invalid())?)
+    }
+
+    const fn invalid() -> ConfigError {
+        ConfigError::InvalidVariable {
+            name: Self::VARIABLE,
+            reason: "needs a whole number from 1 to 3650",
+        }
+    }
+
+    /// The time in milliseconds.
+    #[must_use]
+    pub fn milliseconds(self) -> i64 {
+        i64::from(self.0) * 86_400_000
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,5 +214,13 @@ mod tests {
         );
         let key = CursorKey::new("0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(format!("{key:?}"), "CursorKey([redacted])");
+    }
+
+    #[test]
+    fn a_retention_is_a_number_of_days_within_limits() {
+        assert_eq!(RawRetention::new(90).unwrap().milliseconds(), 7_776_000_000);
+        for days in [0, 3651] {
+            assert!(RawRetention::new(days).is_err(), "{days}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod aws;
 pub mod batch;
+pub mod cache;
 pub mod caller;
 pub mod clock;
 pub mod config;
@@ -17,5 +18,6 @@ pub mod money;
 pub mod page;
 pub mod problem;
 pub mod secret;
+pub mod table;
 pub mod telemetry;
 pub mod upload_form;

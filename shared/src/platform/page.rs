@@ -57,6 +57,43 @@ impl Default for Limit {
     }
 }
 
+/// Most rows of a CSV page.
+pub const MOST_CSV_ROWS: usize = 10_000;
+
+/// A page ends when it has this many bytes as Lambda sends them ([`sent_bytes`]), which is 6 MB at
+/// most.
+pub const MOST_PAGE_BYTES: usize = 5 * 1024 * 1024;
+
+/// Reads the query parameter `limit` of a list as CSV: 1 to 10,000 rows, all of them unless asked
+/// otherwise.
+///
+/// # Errors
+/// A 400 problem when it is not such a number.
+pub fn csv_limit(query: &Query) -> Result<usize, Problem> {
+    let Some(text) = query.get("limit") else {
+        return Ok(MOST_CSV_ROWS);
+    };
+    text.parse()
+        .ok()
+        .filter(|limit| (1..=MOST_CSV_ROWS).contains(limit))
+        .ok_or_else(|| {
+            let detail = format!("limit must be a whole number from 1 to {MOST_CSV_ROWS} for CSV");
+            Problem::invalid_query(FieldError::query("limit", "invalid-limit", detail))
+        })
+}
+
+/// What a cell's text takes of a response at most: Lambda sends the body as JSON text, in which a
+/// quote that was doubled or escaped before takes four bytes, and a control character seven.
+#[must_use]
+pub fn sent_bytes(text: &str) -> usize {
+    let sent = |byte: u8| match byte {
+        b'"' | b'\\' => 4,
+        0..0x20 => 7,
+        _ => 1,
+    };
+    text.bytes().map(sent).sum()
+}
+
 /// What a cursor is bound to.
 #[derive(Clone, Copy, Debug)]
 pub struct CursorScope<'a> {

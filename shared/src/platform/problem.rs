@@ -318,6 +318,12 @@ impl Problem {
         &self.0.code
     }
 
+    /// What went wrong, as the caller reads it.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     fn body(&self, invocation: Option<&telemetry::Invocation>) -> Vec<u8> {
         let parts = &self.0;
         let body = ProblemBody {

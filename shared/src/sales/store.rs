@@ -11,22 +11,12 @@
 //!
 //! Imports are listed newest first by the sparse index `imports`.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt::Display,
-    str::FromStr,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::{collections::BTreeMap, str::FromStr};
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{ProvideErrorMetadata, SdkError},
-    operation::{put_item::PutItemError, query::builders::QueryFluentBuilder},
-    primitives::Blob,
-    types::{
-        AttributeValue, ConsumedCapacity, DeleteRequest, KeysAndAttributes, Put,
-        ReturnConsumedCapacity, TransactWriteItem, WriteRequest,
-    },
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, Put, ReturnConsumedCapacity, TransactWriteItem},
 };
 use jiff::{Timestamp, civil::Date};
 use rust_decimal::Decimal;
@@ -38,15 +28,10 @@ use super::{
     import::{Import, ImportId},
     revenue::DayTotal,
 };
-
-type Item = HashMap<String, AttributeValue>;
-
-/// Most items that one batch call takes.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
-const BATCH_WRITE: usize = 25;
-
-/// Times that a batch's unprocessed rest is sent again before it is given back to the caller.
-const BATCH_ROUNDS: u32 = 8;
+use crate::platform::table::{
+    Item, Meter, Table, TableError, Write, bytes, is_condition_failure, key, number, parsed,
+    string, take_bytes, text,
+};
 
 /// Days read at once, with their manifests.
 const DAYS_AT_ONCE: i32 = 64;
@@ -57,30 +42,9 @@ const MOST_LIST_PAGES: usize = 50;
 /// A failed call on the sales table, or an item in it that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The table did not answer, or refused for now.
-    #[error("{operation} on the sales table failed ({code})")]
-    Unavailable {
-        /// The operation's name.
-        operation: &'static str,
-        /// The service's word for it.
-        code: String,
-        /// Whether the same call may succeed later.
-        transient: bool,
-        /// The whole story.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// An item lacks an attribute or holds one of another type.
-    #[error("attribute {attribute} of {item} cannot be read")]
-    Malformed {
-        /// Which item.
-        item: String,
-        /// Which attribute.
-        attribute: &'static str,
-    },
-    /// An import record that does not fit its type.
-    #[error("import record cannot be converted")]
-    Record(#[from] serde_dynamo::Error),
+    /// The table failed, or holds an item of another shape.
+    #[error(transparent)]
+    Table(#[from] TableError),
     /// A chunk that cannot be decoded, or one that cannot be made.
     #[error("chunk {name} cannot be used")]
     Chunk {
@@ -111,70 +75,11 @@ impl StoreError {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable {
-                transient: true,
-                ..
-            }
-        )
+        match self {
+            Self::Table(error) => error.retryable(),
+            Self::Chunk { .. } | Self::MissingChunk(_) | Self::Overflow(_) => false,
+        }
     }
-}
-
-/// What no repetition mends; a missing right or table may be mended by whoever runs the stack.
-const FINAL: &str = "ValidationException";
-
-fn unavailable<E, R>(operation: &'static str) -> impl FnOnce(SdkError<E, R>) -> StoreError
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    move |error| StoreError::Unavailable {
-        operation,
-        code: error.code().unwrap_or("no answer").to_owned(),
-        transient: error.code() != Some(FINAL),
-        source: Box::new(error),
-    }
-}
-
-/// Capacity that calls have consumed, in half units (the smallest that is billed).
-#[derive(Debug, Default)]
-pub struct Meter {
-    read: AtomicU64,
-    write: AtomicU64,
-}
-
-impl Meter {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "capacity is a small positive multiple of one half"
-    )]
-    fn add(total: &AtomicU64, consumed: Option<&ConsumedCapacity>) {
-        let halves = consumed.and_then(|c| c.capacity_units).unwrap_or(0.0) * 2.0;
-        total.fetch_add(halves as u64, Ordering::Relaxed);
-    }
-
-    /// Read units so far, in halves.
-    #[must_use]
-    pub fn read_halves(&self) -> u64 {
-        self.read.load(Ordering::Relaxed)
-    }
-
-    /// Write units so far, in halves.
-    #[must_use]
-    pub fn write_halves(&self) -> u64 {
-        self.write.load(Ordering::Relaxed)
-    }
-}
-
-/// How a conditional write ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Write {
-    /// It stands, by this call or an earlier try of it.
-    Done,
-    /// Somebody else's came first.
-    Conflict,
 }
 
 /// What a visit to a day's chunks met.
@@ -189,17 +94,7 @@ pub enum Visit {
 /// The sales table.
 #[derive(Debug)]
 pub struct SalesStore {
-    client: Client,
-    table: String,
-    meter: Meter,
-}
-
-fn text(value: impl Display) -> AttributeValue {
-    AttributeValue::S(value.to_string())
-}
-
-fn number(value: impl Display) -> AttributeValue {
-    AttributeValue::N(value.to_string())
+    table: Table,
 }
 
 fn chunk_key(date: Date, name: &str) -> Item {
@@ -220,31 +115,6 @@ fn month_day(date: Date) -> String {
 
 fn import_key(id: ImportId, part: &str) -> Item {
     key(format!("IMPORT#{id}"), part.to_owned())
-}
-
-fn key(pk: String, sk: String) -> Item {
-    HashMap::from([
-        ("pk".to_owned(), AttributeValue::S(pk)),
-        ("sk".to_owned(), AttributeValue::S(sk)),
-    ])
-}
-
-fn malformed(item: impl Display, attribute: &'static str) -> StoreError {
-    StoreError::Malformed {
-        item: item.to_string(),
-        attribute,
-    }
-}
-
-fn parsed<T: FromStr>(
-    item: &Item,
-    of: impl Display,
-    attribute: &'static str,
-) -> Result<T, StoreError> {
-    item.get(attribute)
-        .and_then(|value| value.as_n().ok())
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| malformed(of, attribute))
 }
 
 fn manifest_attribute(chunks: &Manifest) -> AttributeValue {
@@ -300,7 +170,7 @@ fn day_item(day: &Day) -> Item {
     item
 }
 
-fn day_from(date: Date, item: &Item) -> Result<Day, StoreError> {
+fn day_from(date: Date, item: &Item) -> Result<Day, TableError> {
     Ok(Day {
         date,
         version: parsed(item, date, "version")?,
@@ -312,7 +182,7 @@ fn day_from(date: Date, item: &Item) -> Result<Day, StoreError> {
         chunks: item
             .get("chunks")
             .and_then(manifest_from)
-            .ok_or_else(|| malformed(date, "chunks"))?,
+            .ok_or_else(|| TableError::malformed(date, "chunks"))?,
     })
 }
 
@@ -321,70 +191,14 @@ impl SalesStore {
     #[must_use]
     pub fn new(client: Client, table: String) -> Self {
         Self {
-            client,
-            table,
-            meter: Meter::default(),
+            table: Table::new(client, table),
         }
     }
 
     /// What the calls have consumed so far.
     #[must_use]
     pub const fn meter(&self) -> &Meter {
-        &self.meter
-    }
-
-    async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
-        let out = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(unavailable("GetItem"))?;
-        Meter::add(&self.meter.read, out.consumed_capacity());
-        Ok(out.item)
-    }
-
-    async fn put(&self, item: Item) -> Result<(), StoreError> {
-        let out = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(unavailable("PutItem"))?;
-        Meter::add(&self.meter.write, out.consumed_capacity());
-        Ok(())
-    }
-
-    /// Puts `item` if the stored one has version `expected`, or if there is none and `expected` is 0.
-    async fn put_version(&self, item: Item, expected: u64) -> Result<Write, StoreError> {
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        let put = if expected == 0 {
-            put.condition_expression("attribute_not_exists(pk)")
-        } else {
-            put.condition_expression("#version = :expected")
-                .expression_attribute_names("#version", "version")
-                .expression_attribute_values(":expected", number(expected))
-        };
-        match put.send().await {
-            Ok(out) => {
-                Meter::add(&self.meter.write, out.consumed_capacity());
-                Ok(Write::Done)
-            }
-            Err(error) if is_condition_failure(&error) => Ok(Write::Conflict),
-            Err(error) => Err(unavailable("PutItem")(error)),
-        }
+        self.table.meter()
     }
 
     /// The day as it stands now; [`Day::empty`] where nothing was ever sold.
@@ -393,8 +207,8 @@ impl SalesStore {
     ///
     /// [`StoreError`] when the table fails or the item cannot be read.
     pub async fn day(&self, date: Date) -> Result<Day, StoreError> {
-        match self.get(day_key(date)).await? {
-            Some(item) => day_from(date, &item),
+        match self.table.get(day_key(date)).await? {
+            Some(item) => Ok(day_from(date, &item)?),
             None => Ok(Day::empty(date)),
         }
     }
@@ -408,7 +222,11 @@ impl SalesStore {
     ///
     /// [`StoreError`] when the table fails or the item cannot be read.
     pub async fn commit(&self, next: &Day) -> Result<Write, StoreError> {
-        match self.put_version(day_item(next), next.version - 1).await? {
+        match self
+            .table
+            .put_version(day_item(next), next.version - 1)
+            .await?
+        {
             Write::Conflict if self.day(next.date).await? == *next => Ok(Write::Done),
             write => Ok(write),
         }
@@ -426,8 +244,8 @@ impl SalesStore {
         frame: Vec<u8>,
     ) -> Result<(), StoreError> {
         let mut item = chunk_key(date, name);
-        item.insert("frame".into(), AttributeValue::B(Blob::new(frame)));
-        self.put(item).await
+        item.insert("frame".into(), bytes(frame));
+        Ok(self.table.put(item).await?)
     }
 
     /// One chunk's frame, if it is there.
@@ -436,8 +254,10 @@ impl SalesStore {
     ///
     /// [`StoreError`] when the table fails or the item cannot be read.
     pub async fn chunk(&self, date: Date, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let item = self.get(chunk_key(date, name)).await?;
-        item.map(|mut item| take_frame(&mut item, name)).transpose()
+        let item = self.table.get(chunk_key(date, name)).await?;
+        Ok(item
+            .map(|mut item| take_bytes(&mut item, name, "frame"))
+            .transpose()?)
     }
 
     /// Hands every chunk that `day` lists to `visit`, a page of at most 1 MB in memory.
@@ -478,32 +298,26 @@ impl SalesStore {
         date: Date,
         mut visit: impl FnMut(&str, Vec<u8>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        let query = self
+            .table
+            .query()
+            .key_condition_expression("pk = :day AND begins_with(sk, :chunk)")
+            .expression_attribute_values(":day", text(format!("DAY#{date}")))
+            .expression_attribute_values(":chunk", text("CHUNK#"))
+            .consistent_read(true);
         let mut start = None;
         loop {
-            let out = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :day AND begins_with(sk, :chunk)")
-                .expression_attribute_values(":day", text(format!("DAY#{date}")))
-                .expression_attribute_values(":chunk", text("CHUNK#"))
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(unavailable("Query"))?;
-            Meter::add(&self.meter.read, out.consumed_capacity());
-            for mut item in out.items.unwrap_or_default() {
-                let name = item
-                    .get("sk")
-                    .and_then(|sk| sk.as_s().ok()?.strip_prefix("CHUNK#"))
-                    .ok_or_else(|| malformed(date, "sk"))?
+            let page = query.clone().set_exclusive_start_key(start);
+            let (items, next) = self.table.page(page).await?;
+            for mut item in items {
+                let name = string(&item, date, "sk")?
+                    .strip_prefix("CHUNK#")
+                    .ok_or_else(|| TableError::malformed(date, "sk"))?
                     .to_owned();
-                let frame = take_frame(&mut item, &name)?;
+                let frame = take_bytes(&mut item, &name, "frame")?;
                 visit(&name, frame)?;
             }
-            start = out.last_evaluated_key;
+            start = next;
             if start.is_none() {
                 return Ok(());
             }
@@ -516,41 +330,8 @@ impl SalesStore {
     ///
     /// [`StoreError`] when the table fails.
     pub async fn delete_chunks(&self, date: Date, names: &[String]) -> Result<(), StoreError> {
-        for batch in names.chunks(BATCH_WRITE) {
-            let mut rest: Vec<WriteRequest> = Vec::with_capacity(batch.len());
-            for name in batch {
-                let delete = DeleteRequest::builder()
-                    .set_key(Some(chunk_key(date, name)))
-                    .build()
-                    .map_err(|_| malformed(name, "pk"))?;
-                rest.push(WriteRequest::builder().delete_request(delete).build());
-            }
-            for round in 0..BATCH_ROUNDS {
-                let out = self
-                    .client
-                    .batch_write_item()
-                    .request_items(&self.table, rest)
-                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                    .send()
-                    .await
-                    .map_err(unavailable("BatchWriteItem"))?;
-                for consumed in out.consumed_capacity() {
-                    Meter::add(&self.meter.write, Some(consumed));
-                }
-                rest = out
-                    .unprocessed_items
-                    .and_then(|mut tables| tables.remove(&self.table))
-                    .unwrap_or_default();
-                if rest.is_empty() {
-                    break;
-                }
-                pause(round).await;
-            }
-            if !rest.is_empty() {
-                return Err(throttled("BatchWriteItem"));
-            }
-        }
-        Ok(())
+        let keys = names.iter().map(|name| chunk_key(date, name)).collect();
+        Ok(self.table.delete_many(keys).await?)
     }
 
     /// Asks for the days of `year` that lie from `start` to `end`.
@@ -565,15 +346,13 @@ impl SalesStore {
         } else {
             "12-31".into()
         };
-        self.client
+        self.table
             .query()
-            .table_name(&self.table)
             .key_condition_expression("pk = :year AND sk BETWEEN :from AND :to")
             .expression_attribute_values(":year", text(total_pk(year)))
             .expression_attribute_values(":from", text(from))
             .expression_attribute_values(":to", text(to))
             .consistent_read(true)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
     }
 
     /// The totals of the days from `start` to `end`, both inclusive: one page a calendar year.
@@ -584,24 +363,12 @@ impl SalesStore {
     pub async fn totals(&self, start: Date, end: Date) -> Result<Vec<DayTotal>, StoreError> {
         let mut totals = Vec::new();
         for year in start.year()..=end.year() {
-            let mut page = None;
-            loop {
-                let out = self
-                    .days_of(year, start, end)
-                    .projection_expression("sk, revenue, #rows, orders")
-                    .expression_attribute_names("#rows", "rows")
-                    .set_exclusive_start_key(page)
-                    .send()
-                    .await
-                    .map_err(unavailable("Query"))?;
-                Meter::add(&self.meter.read, out.consumed_capacity());
-                for item in out.items() {
-                    totals.push(total_from(year, item)?);
-                }
-                page = out.last_evaluated_key;
-                if page.is_none() {
-                    break;
-                }
+            let query = self
+                .days_of(year, start, end)
+                .projection_expression("sk, revenue, #rows, orders")
+                .expression_attribute_names("#rows", "rows");
+            for item in self.table.pages(query).await? {
+                totals.push(total_from(year, &item)?);
             }
         }
         Ok(totals)
@@ -619,23 +386,18 @@ impl SalesStore {
         end: Date,
     ) -> Result<(Vec<Day>, Option<Date>), StoreError> {
         let year = start.year();
-        let out = self
-            .days_of(year, start, end)
-            .limit(DAYS_AT_ONCE)
-            .send()
-            .await
-            .map_err(unavailable("Query"))?;
-        Meter::add(&self.meter.read, out.consumed_capacity());
+        let query = self.days_of(year, start, end).limit(DAYS_AT_ONCE);
+        let (items, rest) = self.table.page(query).await?;
         let mut days = Vec::new();
         let mut last = None;
-        for item in out.items() {
-            let date = total_date(year, item)?;
+        for item in items {
+            let date = total_date(year, &item)?;
             last = Some(date);
-            let day = day_from(date, item)?;
+            let day = day_from(date, &item)?;
             days.extend((day.total.rows > 0).then_some(day));
         }
         let next = match last {
-            Some(last) if out.last_evaluated_key.is_some() => last.tomorrow().ok(),
+            Some(last) if rest.is_some() => last.tomorrow().ok(),
             _ => Date::new(year + 1, 1, 1).ok(),
         };
         Ok((days, next.filter(|next| *next <= end)))
@@ -652,18 +414,19 @@ impl SalesStore {
         other: TransactWriteItem,
     ) -> Result<(), StoreError> {
         let put = Put::builder()
-            .table_name(&self.table)
+            .table_name(self.table.name())
             .set_item(Some(import_item(import)?))
             .condition_expression("attribute_not_exists(pk)")
             .build()
-            .map_err(|_| malformed(import.id, "pk"))?;
-        self.client
+            .map_err(|_| TableError::malformed(import.id, "pk"))?;
+        self.table
+            .client()
             .transact_write_items()
             .transact_items(TransactWriteItem::builder().put(put).build())
             .transact_items(other)
             .send()
             .await
-            .map_err(unavailable("TransactWriteItems"))?;
+            .map_err(TableError::of("TransactWriteItems"))?;
         Ok(())
     }
 
@@ -682,7 +445,11 @@ impl SalesStore {
     ///
     /// [`StoreError`] when the table fails or the record cannot be read.
     pub async fn save_import(&self, import: &Import, expected: u64) -> Result<Write, StoreError> {
-        match self.put_version(import_item(import)?, expected).await? {
+        match self
+            .table
+            .put_version(import_item(import)?, expected)
+            .await?
+        {
             Write::Conflict if self.import(import.id).await?.as_ref() == Some(import) => {
                 Ok(Write::Done)
             }
@@ -696,8 +463,8 @@ impl SalesStore {
     ///
     /// [`StoreError`] when the table fails or the record cannot be read.
     pub async fn import(&self, id: ImportId) -> Result<Option<Import>, StoreError> {
-        let item = self.get(import_key(id, "META")).await?;
-        Ok(item.map(serde_dynamo::from_item).transpose()?)
+        let item = self.table.get(import_key(id, "META")).await?;
+        Ok(item.map(import_from).transpose()?)
     }
 
     /// Imports older than `before`, newest first, at most `limit` of them; only those of
@@ -714,45 +481,10 @@ impl SalesStore {
     ) -> Result<Vec<Import>, StoreError> {
         let ids = self.import_ids(before, object_key, limit).await?;
         let mut found = BTreeMap::new();
-        for batch in ids.chunks(100) {
-            let mut keys: Vec<Item> = batch.iter().map(|&id| import_key(id, "META")).collect();
-            for round in 0..BATCH_ROUNDS {
-                let request = KeysAndAttributes::builder()
-                    .set_keys(Some(keys))
-                    .consistent_read(true)
-                    .build()
-                    .map_err(|_| malformed("import", "pk"))?;
-                let out = self
-                    .client
-                    .batch_get_item()
-                    .request_items(&self.table, request)
-                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                    .send()
-                    .await
-                    .map_err(unavailable("BatchGetItem"))?;
-                for consumed in out.consumed_capacity() {
-                    Meter::add(&self.meter.read, Some(consumed));
-                }
-                let items = out
-                    .responses
-                    .and_then(|mut tables| tables.remove(&self.table));
-                for item in items.unwrap_or_default() {
-                    let import: Import = serde_dynamo::from_item(item)?;
-                    found.insert(import.id, import);
-                }
-                keys = out
-                    .unprocessed_keys
-                    .and_then(|mut tables| tables.remove(&self.table))
-                    .map(|rest| rest.keys)
-                    .unwrap_or_default();
-                if keys.is_empty() {
-                    break;
-                }
-                pause(round).await;
-            }
-            if !keys.is_empty() {
-                return Err(throttled("BatchGetItem"));
-            }
+        let keys = ids.iter().map(|&id| import_key(id, "META")).collect();
+        for item in self.table.get_many(keys).await? {
+            let import = import_from(item)?;
+            found.insert(import.id, import);
         }
         Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
     }
@@ -767,15 +499,13 @@ impl SalesStore {
         let mut page = None;
         for _ in 0..MOST_LIST_PAGES {
             let mut query = self
-                .client
+                .table
                 .query()
-                .table_name(&self.table)
                 .index_name("imports")
                 .scan_index_forward(false)
                 .projection_expression("imports_sk")
                 .expression_attribute_values(":all", text("IMPORTS"))
-                .set_exclusive_start_key(page)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+                .set_exclusive_start_key(page);
             query = match before {
                 Some(before) => query
                     .key_condition_expression("imports_pk = :all AND imports_sk < :before")
@@ -788,19 +518,17 @@ impl SalesStore {
                     .expression_attribute_values(":key", text(key)),
                 None => query.limit(i32::try_from(limit).unwrap_or(i32::MAX)),
             };
-            let out = query.send().await.map_err(unavailable("Query"))?;
-            Meter::add(&self.meter.read, out.consumed_capacity());
-            for item in out.items() {
-                let id = item
-                    .get("imports_sk")
-                    .and_then(|id| id.as_s().ok()?.parse().ok())
-                    .ok_or_else(|| malformed("import", "imports_sk"))?;
+            let (items, next) = self.table.page(query).await?;
+            for item in &items {
+                let id = string(item, "import", "imports_sk")?
+                    .parse()
+                    .map_err(|_| TableError::malformed("import", "imports_sk"))?;
                 ids.push(id);
                 if ids.len() == limit {
                     return Ok(ids);
                 }
             }
-            page = out.last_evaluated_key;
+            page = next;
             if page.is_none() {
                 break;
             }
@@ -828,20 +556,21 @@ impl SalesStore {
         item.insert("sequencer".into(), text(&padded));
         item.insert("expiration".into(), number(forget_at.as_second()));
         let put = self
-            .client
+            .table
+            .client()
             .put_item()
-            .table_name(&self.table)
+            .table_name(self.table.name())
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk) OR sequencer <= :sequencer")
             .expression_attribute_values(":sequencer", text(&padded))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         match put.send().await {
             Ok(out) => {
-                Meter::add(&self.meter.write, out.consumed_capacity());
+                self.table.meter().count_write(out.consumed_capacity());
                 Ok(true)
             }
             Err(error) if is_condition_failure(&error) => Ok(false),
-            Err(error) => Err(unavailable("PutItem")(error)),
+            Err(error) => Err(TableError::of("PutItem")(error).into()),
         }
     }
 
@@ -856,8 +585,9 @@ impl SalesStore {
         errors: &[RowError],
     ) -> Result<(), StoreError> {
         let mut item = import_key(id, "ERRORS");
-        item.insert("errors".into(), serde_dynamo::to_attribute_value(errors)?);
-        self.put(item).await
+        let errors = serde_dynamo::to_attribute_value(errors).map_err(TableError::from)?;
+        item.insert("errors".into(), errors);
+        Ok(self.table.put(item).await?)
     }
 
     /// An import's first row errors.
@@ -866,13 +596,13 @@ impl SalesStore {
     ///
     /// [`StoreError`] when the table fails or the record cannot be read.
     pub async fn row_errors(&self, id: ImportId) -> Result<Vec<RowError>, StoreError> {
-        match self.get(import_key(id, "ERRORS")).await? {
+        match self.table.get(import_key(id, "ERRORS")).await? {
             None => Ok(Vec::new()),
             Some(mut item) => {
                 let errors = item
                     .remove("errors")
-                    .ok_or_else(|| malformed(id, "errors"))?;
-                Ok(serde_dynamo::from_attribute_value(errors)?)
+                    .ok_or_else(|| TableError::malformed(id, "errors"))?;
+                Ok(serde_dynamo::from_attribute_value(errors).map_err(TableError::from)?)
             }
         }
     }
@@ -890,7 +620,7 @@ impl SalesStore {
         let mut item = import_key(id, "DAYS");
         let days: Vec<String> = days.into_iter().map(|day| day.to_string()).collect();
         item.insert("days".into(), text(days.join(" ")));
-        self.put(item).await
+        Ok(self.table.put(item).await?)
     }
 
     /// The days that an import may have touched, in order; none if it never came to that.
@@ -899,21 +629,18 @@ impl SalesStore {
     ///
     /// [`StoreError`] when the table fails or the record cannot be read.
     pub async fn import_days(&self, id: ImportId) -> Result<Vec<Date>, StoreError> {
-        let Some(item) = self.get(import_key(id, "DAYS")).await? else {
+        let Some(item) = self.table.get(import_key(id, "DAYS")).await? else {
             return Ok(Vec::new());
         };
-        item.get("days")
-            .and_then(|days| days.as_s().ok())
-            .and_then(|days| {
-                days.split_whitespace()
-                    .map(|day| day.parse().ok())
-                    .collect()
-            })
-            .ok_or_else(|| malformed(id, "days"))
+        let days = string(&item, id, "days")?.split_whitespace();
+        Ok(days
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map_err(|_| TableError::malformed(id, "days"))?)
     }
 }
 
-fn import_item(import: &Import) -> Result<Item, StoreError> {
+fn import_item(import: &Import) -> Result<Item, TableError> {
     let mut item: Item = serde_dynamo::to_item(import)?;
     item.extend(import_key(import.id, "META"));
     item.insert("imports_pk".into(), text("IMPORTS"));
@@ -921,27 +648,17 @@ fn import_item(import: &Import) -> Result<Item, StoreError> {
     Ok(item)
 }
 
-fn is_condition_failure<R>(error: &SdkError<PutItemError, R>) -> bool {
-    error
-        .as_service_error()
-        .is_some_and(PutItemError::is_conditional_check_failed_exception)
+fn import_from(item: Item) -> Result<Import, TableError> {
+    Ok(serde_dynamo::from_item(item)?)
 }
 
-fn take_frame(item: &mut Item, name: &str) -> Result<Vec<u8>, StoreError> {
-    match item.remove("frame") {
-        Some(AttributeValue::B(blob)) => Ok(blob.into_inner()),
-        _ => Err(malformed(name, "frame")),
-    }
+fn total_date(year: i16, item: &Item) -> Result<Date, TableError> {
+    format!("{year:04}-{}", string(item, year, "sk")?)
+        .parse()
+        .map_err(|_| TableError::malformed(year, "sk"))
 }
 
-fn total_date(year: i16, item: &Item) -> Result<Date, StoreError> {
-    item.get("sk")
-        .and_then(|sk| sk.as_s().ok())
-        .and_then(|sk| format!("{year:04}-{sk}").parse().ok())
-        .ok_or_else(|| malformed(year, "sk"))
-}
-
-fn total_from(year: i16, item: &Item) -> Result<DayTotal, StoreError> {
+fn total_from(year: i16, item: &Item) -> Result<DayTotal, TableError> {
     let date = total_date(year, item)?;
     Ok(DayTotal {
         date,
@@ -949,17 +666,4 @@ fn total_from(year: i16, item: &Item) -> Result<DayTotal, StoreError> {
         rows: parsed(item, date, "rows")?,
         orders: parsed(item, date, "orders")?,
     })
-}
-
-fn throttled(operation: &'static str) -> StoreError {
-    StoreError::Unavailable {
-        operation,
-        code: "unprocessed".into(),
-        transient: true,
-        source: "items were still unprocessed after the last round".into(),
-    }
-}
-
-async fn pause(round: u32) {
-    tokio::time::sleep(std::time::Duration::from_millis(25 << round.min(6))).await;
 }

@@ -18,6 +18,7 @@ use shared::{
     platform::{
         clock::Clock,
         ids::{self, Random},
+        table::Write,
         telemetry,
     },
     sales::{
@@ -26,7 +27,7 @@ use shared::{
         file::RowError,
         files::{FilesError, ImportFiles},
         import::{Counts, DaySpan, Failure, Import, ImportId, Status},
-        store::{SalesStore, StoreError, Write},
+        store::{SalesStore, StoreError},
     },
 };
 

@@ -7,15 +7,18 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use jiff::civil::Date;
-use shared::sales::{
-    chunk::{self, Chunk, ChunkBuilder, ChunkError, DayRows},
-    day::{Day, Manifest},
-    file::{ParsedRow, RejectedRow, Sink},
-    files::Plan,
-    identity::{Ordinals, RowIdentity},
-    import::{Counts, Import, ImportId, Status},
-    rules::{self, Extent, Pass},
-    store::{StoreError, Visit, Write},
+use shared::{
+    platform::table::Write,
+    sales::{
+        chunk::{self, Chunk, ChunkBuilder, ChunkError, DayRows},
+        day::{Day, Manifest},
+        file::{ParsedRow, RejectedRow, Sink},
+        files::Plan,
+        identity::{Ordinals, RowIdentity},
+        import::{Counts, Import, ImportId, Status},
+        rules::{self, Extent, Pass},
+        store::{StoreError, Visit},
+    },
 };
 
 use super::{

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::{Timestamp, civil::Date};
-use shared::sales::{
-    chunk::{self, ChunkBuilder},
-    day::Day,
-    import::{ImportId, Status},
-    rules,
-    store::{StoreError, Visit, Write},
+use shared::{
+    platform::table::Write,
+    sales::{
+        chunk::{self, ChunkBuilder},
+        day::Day,
+        import::{ImportId, Status},
+        rules,
+        store::{StoreError, Visit},
+    },
 };
 
 use super::{

@@ -17,16 +17,20 @@ pub struct List<T> {
     pub next_cursor: Option<String>,
 }
 
-/// Answers with a page. `Link` names the next one relative to the request's own address (RFC 8288,
-/// RFC 3986 section 5.3): the function cannot know under which host and stage it is reached.
+/// The `Link` to the page that `cursor` opens, relative to the request's own address (RFC 8288, RFC
+/// 3986 section 5.3): the function cannot know under which host and stage it is reached.
+#[must_use]
+pub fn next_link(query: &Query, cursor: &str) -> Option<HeaderValue> {
+    let link = format!("<?{}>; rel=\"next\"", query.with("cursor", cursor));
+    HeaderValue::from_str(&link).ok()
+}
+
+/// Answers with a page and the `Link` to the next one.
 pub fn list_response<T: Serialize>(query: &Query, list: List<T>) -> Response {
-    let link = list.next_cursor.as_deref().and_then(|cursor| {
-        HeaderValue::from_str(&format!(
-            "<?{}>; rel=\"next\"",
-            query.with("cursor", cursor)
-        ))
-        .ok()
-    });
+    let link = list
+        .next_cursor
+        .as_deref()
+        .and_then(|cursor| next_link(query, cursor));
     let mut response = Json(list).into_response();
     if let Some(link) = link {
         response.headers_mut().insert(LINK, link);

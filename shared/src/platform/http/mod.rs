@@ -2,6 +2,7 @@
 //!
 //! [`run`] serves a router under Lambda; [`App`] is the same without Lambda, for tests.
 
+mod accept;
 mod app;
 mod body;
 mod etag;
@@ -9,9 +10,10 @@ mod fields;
 mod list;
 mod query;
 
+pub use accept::accepts_csv;
 pub use app::{App, run};
 pub use body::Json;
 pub use etag::{Precondition, Version, not_modified};
 pub use fields::Fields;
-pub use list::{List, list_response};
+pub use list::{List, list_response, next_link};
 pub use query::Query;

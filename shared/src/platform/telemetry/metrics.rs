@@ -22,6 +22,8 @@ pub enum Unit {
     Count,
     /// A time.
     Milliseconds,
+    /// A longer time.
+    Seconds,
     /// A size.
     Bytes,
     /// A share, 0 to 100.
@@ -35,6 +37,7 @@ impl Unit {
         match self {
             Self::Count => "Count",
             Self::Milliseconds => "Milliseconds",
+            Self::Seconds => "Seconds",
             Self::Bytes => "Bytes",
             Self::Percent => "Percent",
             Self::None => "None",
