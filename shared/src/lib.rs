@@ -11,5 +11,6 @@
 pub mod frame;
 pub mod platform;
 pub mod sales;
+pub mod sensors;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
