@@ -7,3 +7,4 @@ pub mod health;
 pub mod openapi;
 pub mod revenue;
 pub mod sales;
+pub mod sensors;

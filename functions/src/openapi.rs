@@ -6,14 +6,17 @@
 use shared::platform::problem::{PROBLEM_JSON, ProblemBody};
 use shared::sales::revenue::Period;
 use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use crate::{health, revenue, sales};
+use crate::{health, revenue, sales, sensors};
 
 /// The name of the security scheme; an operation lists the groups of which one is needed.
 const TOKEN: &str = "token";
+
+/// The name of the security scheme of devices.
+const DEVICE_KEY: &str = "device_key";
 
 /// The name of the response that every error is.
 const PROBLEM: &str = "Problem";
@@ -28,8 +31,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
 #[openapi(
     info(
         title = "Millrace",
-        description = "Sales files in, revenue out. A trailing slash means the same on every path. Every answer \
-            carries `X-Correlation-Id`; a request may bring its own (1 to 128 of `A-Z a-z 0-9 . _ -`). Every error \
+        description = "Sales files in, revenue out; sensor readings in, statistics out. A trailing slash means the \
+            same on every path. Every answer carries `X-Correlation-Id`; a request may bring its own (1 to 128 of `A-Z a-z 0-9 . _ -`). Every error \
             is `application/problem+json` (RFC 9457) with a stable `code`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
@@ -55,6 +58,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     tags(
         (name = "sales", description = "Imports of point-of-sale exports, and the rows stored"),
         (name = "revenue", description = "What the stored rows add up to"),
+        (name = "sensors", description = "Devices, their keys, their readings, and statistics of them"),
         (name = "health", description = "Whether the deployment works; public"),
     ),
     paths(
@@ -67,6 +71,21 @@ pub fn document() -> utoipa::openapi::OpenApi {
         revenue::legacy::total,
         revenue::legacy::daily,
         revenue::v1::revenue,
+        sensors::devices::create,
+        sensors::devices::list,
+        sensors::devices::get,
+        sensors::devices::replace,
+        sensors::devices::update,
+        sensors::devices::delete,
+        sensors::aggregates::list,
+        sensors::recompute::recompute,
+        sensors::readings::list,
+        sensors::keys::create,
+        sensors::keys::list,
+        sensors::keys::get,
+        sensors::keys::revoke,
+        sensors::ingest::bulk::bulk,
+        sensors::ingest::write::write,
         health::api::health,
         health::api::live,
         health::api::ready,
@@ -89,6 +108,10 @@ impl Modify for Common {
                 which the caller needs one."))
             .build();
         components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme));
+        let key = "A device key, which names the devices that it may write for. `Authorization: Token <key>`, as \
+            InfluxDB's clients send it, and `Authorization: Bearer <key>` mean the same.";
+        let key = ApiKeyValue::with_description("x-api-key", key);
+        components.add_security_scheme(DEVICE_KEY, SecurityScheme::ApiKey(ApiKey::Header(key)));
         let problem = content(ResponseBuilder::new().description("What went wrong")).build();
         components
             .responses

@@ -1,0 +1,12 @@
+//! The `sensor-api` function.
+
+use functions::sensors::api::router;
+use functions::sensors::context::Context;
+use shared::platform::{http, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    telemetry::init();
+    let context = Context::from_env()?;
+    http::run(router(context)).await
+}

@@ -1,0 +1,11 @@
+//! The `sensor-keys` function.
+
+use functions::sensors::keys::{Context, router};
+use shared::platform::{http, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    telemetry::init();
+    let context = Context::from_env()?;
+    http::run(router(context)).await
+}
