@@ -8,7 +8,11 @@ ARCHITECTURE ?= arm64
 # More of the template's parameters: PARAMETERS="AlarmEmail=someone@example.com"
 PARAMETERS ?=
 ROLE ?= admin
+# The tour's own files: one of sales, one of lines "timestamp,value".
 FILE ?=
+READINGS ?=
+# Devices that a key is for: an identifier, the beginning of some with a *, or * for all.
+DEVICES ?= *
 PYTHON ?= python3
 
 VENV := .venv
@@ -17,13 +21,13 @@ RUN := PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python $(LOCAL)
 CLOUD := $(or $(ENDPOINT),http://127.0.0.1:$(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build up demo down status env token test lint bench audit deploy lock clean
+.PHONY: help venv build up demo down status env token key test lint bench audit deploy lock clean
 
 help: ## Says what there is
 	@sed -n 's/\$$\$$/$$/g; s/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-demo: up ## Starts the stack, builds, deploys, and takes the tour; FILE=path.csv for your own file, PORT= for another port
-	@$(RUN)/tour.py $(CLOUD) $(if $(FILE),"$(FILE)")
+demo: up ## Starts the stack, builds, deploys, takes the tour; FILE=sales.csv or READINGS=sensor.csv for your own file
+	@$(RUN)/tour.py $(CLOUD) $(if $(FILE),--sales "$(FILE)") $(if $(READINGS),--readings "$(READINGS)")
 
 up: venv ## Starts the local stack, builds and deploys to it
 	@$(if $(ENDPOINT),,$(RUN)/stack.py start $(PORT))
@@ -42,6 +46,9 @@ env: venv ## Prints what leads the AWS tools to the local stack: eval "$$(make -
 token: venv ## Prints an ID token of the local stack; ROLE=admin, analyst or customer
 	@$(RUN)/signin.py $(CLOUD) $(ROLE)
 
+key: venv ## Prints a new device key of the local stack; DEVICES="line4.* pump-1"
+	@set -f; $(RUN)/api.py $(CLOUD) "make key" $(DEVICES)
+
 build: venv ## Builds every function in one build; PROFILE= another cargo profile
 	@$(RUN)/build.py $(PROFILE)
 
@@ -51,7 +58,7 @@ test: venv ## Runs every lint and every test, the latter against a stack of thei
 lint: venv ## Runs the lints alone
 	@$(RUN)/checks.py lint $(PROFILE)
 
-bench: ## Measures the column frame and the sales file against their peers
+bench: ## Measures frames, the sales file, readings and roll-ups against their peers
 	cargo bench --locked --package shared
 
 audit: ## Checks the dependencies' advisories, licences and sources; installs cargo-deny at the first time (minutes)

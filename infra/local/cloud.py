@@ -1,6 +1,6 @@
 """A local cloud seen as a client: where it answers, the environment that leads tools there, and what is deployed.
 
-Usage: cloud.py ENDPOINT     prints shell exports that lead the AWS tools there, with API_URL, BUCKET and TABLE
+Usage: cloud.py ENDPOINT     prints shell exports that lead the AWS tools there, with API_URL, BUCKET, TABLE and more
 """
 
 import os
@@ -45,7 +45,7 @@ class Cloud:
         """Only what leads the AWS tools here."""
         return _LOCAL | {"AWS_ENDPOINT_URL": self.endpoint}
 
-    def client(self, service):
+    def client(self, service, **settings):
         """An SDK client."""
         return boto3.client(
             service,
@@ -53,7 +53,13 @@ class Cloud:
             region_name=REGION,
             aws_access_key_id=_LOCAL["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=_LOCAL["AWS_SECRET_ACCESS_KEY"],
-            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3, "mode": "standard"}),
+            config=Config(
+                s3={"addressing_style": "path"},
+                retries={"max_attempts": 3, "mode": "standard"},
+                # As long as a function may run.
+                read_timeout=900,
+                **settings,
+            ),
         )
 
     def stack(self):
@@ -79,7 +85,14 @@ def main():
     """The command."""
     cloud = Cloud(sys.argv[1])
     outputs = cloud.outputs()
-    names = {"API_URL": "ApiUrl", "BUCKET": "BucketName", "TABLE": "TableName"}
+    names = {
+        "API_URL": "ApiUrl",
+        "BUCKET": "BucketName",
+        "TABLE": "TableName",
+        "SENSORS_TABLE": "SensorsTableName",
+        "READINGS_QUEUE_URL": "SensorReadingsQueueUrl",
+        "SENSOR_AGGREGATE": "SensorAggregateName",
+    }
     for name, value in (cloud.variables() | {name: outputs[output] for name, output in names.items()}).items():
         say(f"export {name}={shlex.quote(value)}")
 

@@ -8,6 +8,7 @@ import json
 import platform
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import urlparse
 
 import build
@@ -17,6 +18,7 @@ from paths import ROOT, STATE, TOOLS
 
 ARM = ("aarch64", "arm64")
 FINISHED = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+INFLUX_WRITE = "/api/v2/write"
 
 
 def deploy(cloud):
@@ -36,14 +38,14 @@ def deploy(cloud):
         return cloud.outputs()
     with step("deploying the stack with sam deploy"):
         sam_deploy(cloud, state / "deploy.log")
-        put_gateway_responses(cloud)
+        mend_gateway(cloud)
     remembered.write_text(f"{wanted} {cloud.stack()['StackId']}")
     return cloud.outputs()
 
 
 def fingerprint(cloud):
     """A hash of all that a deployment depends on."""
-    files = [ROOT / "template.yaml", ROOT / "samconfig.toml"]
+    files = [ROOT / "template.yaml", ROOT / "samconfig.toml", Path(__file__).resolve()]
     files += [ROOT / "target" / "lambda" / name / "bootstrap" for name in build.functions()]
     total = hashlib.sha256(cloud.endpoint.encode())
     for file in files:
@@ -72,18 +74,28 @@ def sam_deploy(cloud, log):
         )
 
 
-def put_gateway_responses(cloud):
+def mend_gateway(cloud):
+    """Brings the API to what the template asks for where MiniStack falls short of it."""
+    formation = cloud.client("cloudformation")
+    # MiniStack keeps a patch's value as it comes. On AWS it is always text, and the SDK would see to that.
+    gateway = cloud.client("apigateway", parameter_validation=False)
+    resource = formation.describe_stack_resource(StackName=STACK, LogicalResourceId="Api")
+    api = resource["StackResourceDetail"]["PhysicalResourceId"]
+    put_gateway_responses(formation, gateway, api)
+    take_keys_from_the_authorizer(gateway, api)
+    number_the_limits(gateway)
+    gateway.create_deployment(restApiId=api, stageName="local")
+
+
+def put_gateway_responses(formation, gateway, api):
     """Sets the gateway's own answers through its API.
 
     SAM hands them over inside the API's definition, which AWS reads and MiniStack passes over. The second putting
     changes nothing.
     """
-    formation, gateway = cloud.client("cloudformation"), cloud.client("apigateway")
     template = formation.get_template(StackName=STACK, TemplateStage="Processed")["TemplateBody"]
     template = json.loads(template) if isinstance(template, str) else template
     answers = template["Resources"]["Api"]["Properties"]["Body"]["x-amazon-apigateway-gateway-responses"]
-    resource = formation.describe_stack_resource(StackName=STACK, LogicalResourceId="Api")
-    api = resource["StackResourceDetail"]["PhysicalResourceId"]
     for kind, answer in answers.items():
         optional = {"statusCode": str(answer["statusCode"])} if "statusCode" in answer else {}
         gateway.put_gateway_response(
@@ -93,13 +105,39 @@ def put_gateway_responses(cloud):
             responseTemplates=answer["responseTemplates"],
             **optional,
         )
-    gateway.create_deployment(restApiId=api, stageName="local")
+
+
+def take_keys_from_the_authorizer(gateway, api):
+    """Leaves the key to the authorizer where it comes in InfluxDB's header.
+
+    MiniStack looks for the key of a usage plan in x-api-key only, and refuses a request without it; AWS asks the
+    authorizer. So this one route has no throttle and no quota here.
+    """
+    pages = gateway.get_paginator("get_resources").paginate(restApiId=api)
+    route = next(found for page in pages for found in page["items"] if found["path"] == INFLUX_WRITE)
+    without = {"op": "replace", "path": "/apiKeyRequired", "value": False}
+    gateway.update_method(restApiId=api, resourceId=route["id"], httpMethod="POST", patchOperations=[without])
+
+
+def number_the_limits(gateway):
+    """Writes the usage plans' limits as numbers.
+
+    MiniStack takes them from the template's parameters as text, which AWS's SDK for Rust cannot read.
+    """
+    for plan in gateway.get_usage_plans(limit=500)["items"]:
+        limits = {"throttle": ("rateLimit", "burstLimit"), "quota": ("limit",)}
+        patches = [
+            {"op": "replace", "path": f"/{kind}/{name}", "value": plan[kind][name]}
+            for kind, names in limits.items()
+            for name in names
+        ]
+        gateway.update_usage_plan(usagePlanId=plan["id"], patchOperations=patches)
 
 
 def main():
     """The command."""
     for name, value in deploy(Cloud(sys.argv[1])).items():
-        say(f"  {name:26}{value}")
+        say(f"  {name:29}{value}")
 
 
 if __name__ == "__main__":

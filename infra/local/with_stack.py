@@ -4,7 +4,9 @@ Usage: with_stack.py COMMAND...
 
 The command finds the stack in its environment: MILLRACE_ENDPOINT, MILLRACE_API_URL, MILLRACE_ADMIN_TOKEN,
 MILLRACE_ANALYST_TOKEN, MILLRACE_CUSTOMER_TOKEN, MILLRACE_BUCKET, MILLRACE_TABLE, MILLRACE_QUEUE_URL,
-MILLRACE_DEAD_LETTERS_URL and MILLRACE_FAILURES_URL, besides the AWS_ variables that lead an SDK there.
+MILLRACE_DEAD_LETTERS_URL, MILLRACE_FAILURES_URL, MILLRACE_SENSORS_TABLE, MILLRACE_READINGS_QUEUE_URL,
+MILLRACE_READINGS_DEAD_LETTERS_URL, MILLRACE_AGGREGATE_FUNCTION and MILLRACE_DEVICE_KEY (for every device), besides the
+AWS_ variables that lead an SDK there.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ import signal
 import subprocess
 import sys
 
+from api import device_key
 from console import Failure, run, say
 from deploy import deploy
 from paths import ROOT
@@ -39,6 +42,11 @@ def private_stack():
                 "MILLRACE_QUEUE_URL": outputs["SalesImportQueueUrl"],
                 "MILLRACE_DEAD_LETTERS_URL": outputs["SalesImportDeadLettersUrl"],
                 "MILLRACE_FAILURES_URL": outputs["SalesImportFailuresUrl"],
+                "MILLRACE_SENSORS_TABLE": outputs["SensorsTableName"],
+                "MILLRACE_READINGS_QUEUE_URL": outputs["SensorReadingsQueueUrl"],
+                "MILLRACE_READINGS_DEAD_LETTERS_URL": outputs["SensorReadingsDeadLettersUrl"],
+                "MILLRACE_AGGREGATE_FUNCTION": outputs["SensorAggregateName"],
+                "MILLRACE_DEVICE_KEY": device_key(stack.cloud, "tests", ["*"]),
             }
         )
     except BaseException:

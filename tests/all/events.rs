@@ -8,16 +8,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::sales::import::{ImportId, ObjectVersion};
+use shared::sensors::key::model::{DeviceKey, Grant, SecretHash};
+use shared::sensors::key::store::KeyStore;
 
 use crate::support::bucket::{block_on, connection, counts, ended_by_id};
+use crate::support::sensors::{dead_letters, eventually};
 use crate::support::stack::{stack, variable};
 use crate::support::tree;
 
 /// Each event, the binary it is for, and the status of its answer; functions without a caller have
 /// none.
-const EVENTS: [(&str, &str, Option<u16>); 14] = [
+const EVENTS: &[(&str, &str, Option<u16>)] = &[
     ("events/health/health.json", "health", Some(200)),
     ("events/health/live.json", "health", Some(200)),
     ("events/health/ready.json", "health", Some(200)),
@@ -41,6 +45,86 @@ const EVENTS: [(&str, &str, Option<u16>); 14] = [
     ("events/sales/list-imports.json", "sales-api", Some(200)),
     ("events/sales/list-sales.json", "sales-api", Some(200)),
     ("events/sales/s3-object-created.json", "sales-import", None),
+    // Nor the device, but for the one that an example registers and others are readings of.
+    (
+        "events/sensors/aggregate-schedule.json",
+        "sensor-aggregate",
+        None,
+    ),
+    (
+        "events/sensors/aggregates-list.json",
+        "sensor-api",
+        Some(404),
+    ),
+    (
+        "events/sensors/aggregates-recompute.json",
+        "sensor-api",
+        Some(404),
+    ),
+    (
+        "events/sensors/authorizer-token.json",
+        "sensor-authorizer",
+        None,
+    ),
+    (
+        "events/sensors/authorizer-x-api-key.json",
+        "sensor-authorizer",
+        None,
+    ),
+    (
+        "events/sensors/devices-create.json",
+        "sensor-api",
+        Some(201),
+    ),
+    (
+        "events/sensors/devices-delete.json",
+        "sensor-api",
+        Some(404),
+    ),
+    ("events/sensors/devices-get.json", "sensor-api", Some(404)),
+    ("events/sensors/devices-list.json", "sensor-api", Some(200)),
+    (
+        "events/sensors/devices-replace.json",
+        "sensor-api",
+        Some(404),
+    ),
+    (
+        "events/sensors/devices-update.json",
+        "sensor-api",
+        Some(404),
+    ),
+    (
+        "events/sensors/ingest-gzip.json",
+        "sensor-ingest",
+        Some(202),
+    ),
+    (
+        "events/sensors/ingest-json.json",
+        "sensor-ingest",
+        Some(202),
+    ),
+    (
+        "events/sensors/ingest-line-protocol.json",
+        "sensor-ingest",
+        Some(202),
+    ),
+    (
+        "events/sensors/ingest-ndjson.json",
+        "sensor-ingest",
+        Some(202),
+    ),
+    (
+        "events/sensors/ingest-write.json",
+        "sensor-ingest",
+        Some(204),
+    ),
+    ("events/sensors/keys-create.json", "sensor-keys", Some(201)),
+    ("events/sensors/keys-delete.json", "sensor-keys", Some(200)),
+    ("events/sensors/keys-get.json", "sensor-keys", Some(200)),
+    ("events/sensors/keys-list.json", "sensor-keys", Some(200)),
+    ("events/sensors/readings-list.json", "sensor-api", Some(404)),
+    ("events/sensors/store-batch.json", "sensor-store", None),
+    ("events/sensors/store-poison.json", "sensor-store", None),
 ];
 
 fn event(name: &str) -> Value {
@@ -82,7 +166,23 @@ impl Bootstrap {
                 ("IMPORTS_BUCKET", &stack.bucket),
                 ("SALES_IMPORT_QUEUE_URL", &stack.queue_url),
                 ("SALES_IMPORT_DEAD_LETTERS_URL", &stack.dead_letters_url),
+                ("SENSORS_TABLE", &stack.sensors_table),
+                ("SENSOR_READINGS_QUEUE_URL", &stack.readings_queue_url),
+                (
+                    "SENSOR_READINGS_DEAD_LETTERS_URL",
+                    &stack.readings_dead_letters_url,
+                ),
+                ("RAW_RETENTION_DAYS", "90"),
+                ("DEVICE_USAGE_PLAN", "millrace-local-devices"),
                 ("CURSOR_KEY", "a key of thirty-two bytes or more"),
+                ("SENSORS_TABLE", &stack.sensors_table),
+                ("SENSOR_READINGS_QUEUE_URL", &stack.readings_queue_url),
+                (
+                    "SENSOR_READINGS_DEAD_LETTERS_URL",
+                    &stack.readings_dead_letters_url,
+                ),
+                ("RAW_RETENTION_DAYS", "90"),
+                ("DEVICE_USAGE_PLAN", "millrace-local-devices"),
             ])
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -197,9 +297,30 @@ fn every_event_file_is_sent_here() {
     assert_eq!(tree::files("events"), sent);
 }
 
+/// Puts the device key of the examples in force, whatever an earlier run did with it.
+fn put_example_key_in_force() {
+    let request = event("events/sensors/authorizer-x-api-key.json");
+    let secret = request["headers"]["X-Api-Key"]
+        .as_str()
+        .expect("the example has a key");
+    let hash = SecretHash::of(secret).expect("it is a secret");
+    let grant = Grant::new("Examples", &["*".to_owned()]).expect("they are fine");
+    let keys = KeyStore::new(connection().dynamodb(), stack().sensors_table.clone());
+    block_on(async {
+        let pending = DeviceKey::pending(hash, grant, Timestamp::now());
+        keys.remove(pending.id()).await.expect("the table takes it");
+        let created = keys.create(&pending).await;
+        created.expect("the table takes it");
+        let active = pending.activated("none".to_owned());
+        let saved = keys.save(&active, pending.version).await;
+        saved.expect("the table takes it");
+    });
+}
+
 #[test]
 fn every_request_is_answered_as_api_gateway_needs_it() {
-    for (name, binary, status) in EVENTS {
+    put_example_key_in_force();
+    for &(name, binary, status) in EVENTS {
         let Some(status) = status else { continue };
         let answer = invoke(binary, &event(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(answer["statusCode"], status, "{name}: {answer}");
@@ -301,4 +422,65 @@ fn the_queue_event_is_answered_message_by_message() {
         Ok(json!({"batchItemFailures": []})),
         "an import that is not there has nothing to go on with"
     );
+}
+
+/// An authorizer's event with another key in place of the example's.
+fn authorizer_event(name: &str, key: &str) -> Value {
+    let text = tree::source(name);
+    let example = event("events/sensors/authorizer-x-api-key.json");
+    let secret = example["headers"]["X-Api-Key"]
+        .as_str()
+        .expect("the example has a key");
+    assert!(text.contains(secret), "{name} has the same key");
+    serde_json::from_str(&text.replace(secret, key)).expect("a key needs no escapes")
+}
+
+#[test]
+fn the_authorizer_lets_a_key_call_what_it_asks_for_and_nothing_else() {
+    for name in [
+        "events/sensors/authorizer-token.json",
+        "events/sensors/authorizer-x-api-key.json",
+    ] {
+        let key = &stack().device_key;
+        let request = authorizer_event(name, key);
+        let answer = invoke("sensor-authorizer", &request);
+        let answer = answer.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(answer["usageIdentifierKey"].as_str(), Some(key.as_str()));
+        assert_eq!(
+            answer["policyDocument"]["Statement"],
+            json!([{
+                "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": request["methodArn"],
+            }])
+        );
+        assert_eq!(answer["context"]["key"], answer["principalId"]);
+
+        let unknown = format!("mr_{}", "0".repeat(key.len() - 3));
+        let refused = invoke("sensor-authorizer", &authorizer_event(name, &unknown));
+        let error = refused.expect_err("nobody was given this key");
+        assert_eq!(error["errorMessage"], "Unauthorized");
+    }
+}
+
+#[test]
+fn the_queue_event_of_readings_stores_what_it_can_and_puts_the_rest_aside() {
+    for name in [
+        "events/sensors/store-batch.json",
+        "events/sensors/store-poison.json",
+    ] {
+        let answer = invoke("sensor-store", &event(name));
+        assert_eq!(answer, Ok(json!({"batchItemFailures": []})), "{name}");
+    }
+    let poison = event("events/sensors/store-poison.json")["Records"][0]["body"].take();
+    eventually("the message is put aside", || {
+        dead_letters()
+            .iter()
+            .any(|message| message.body() == poison.as_str())
+    });
+}
+
+#[test]
+fn the_schedule_s_event_begins_a_run() {
+    let event = event("events/sensors/aggregate-schedule.json");
+    let report = invoke("sensor-aggregate", &event).expect("it runs");
+    assert_eq!(report["failed"], 0, "{report}");
 }

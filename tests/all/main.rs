@@ -6,6 +6,7 @@ mod health;
 mod openapi;
 mod revenue;
 mod sales;
+mod sensors;
 mod support;
 mod template;
 mod tidy;

@@ -85,10 +85,12 @@ fn every_function_has_its_alarms_and_they_ring_somewhere() {
     for (id, alarm) in &alarms {
         let topic = target(&alarm["Properties"]["AlarmActions"][0]);
         assert_eq!(topic, Some("AlarmTopic"), "{id}");
-        assert_eq!(
-            alarm["Properties"]["TreatMissingData"], "notBreaching",
-            "{id}"
-        );
+        // What has to happen again and again is missed by the lack of its figures.
+        let missing = match alarm["Properties"]["ComparisonOperator"].as_str() {
+            Some("LessThanThreshold") => "breaching",
+            _ => "notBreaching",
+        };
+        assert_eq!(alarm["Properties"]["TreatMissingData"], missing, "{id}");
     }
 }
 
@@ -165,10 +167,12 @@ fn what_is_given_up_on_lands_in_a_queue_that_is_watched() {
                 && target(&alarm["Properties"]["Dimensions"][0]["Value"]) == Some(queue)
         })
     };
-    // Whoever invokes an HTTP function waits for its answer; all others have nobody.
+    // Whoever invokes an HTTP function waits for its answer, and a scheduled run is followed by the
+    // next; all others have nobody.
+    let is_given_up = |event: &Value| event["Type"] != "Api" && event["Type"] != "Schedule";
     let asynchronous = functions()
         .into_iter()
-        .filter(|(_, function)| events(function).any(|event| event["Type"] != "Api"));
+        .filter(|(_, function)| events(function).any(is_given_up));
     for (id, function) in asynchronous {
         let destination = &function["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
         assert_eq!(destination["Type"], "SQS", "{id}");
@@ -201,6 +205,25 @@ fn what_is_given_up_on_lands_in_a_queue_that_is_watched() {
             visibility >= timeout.map(|timeout| 6 * timeout),
             "{id}: a message comes back while it is worked on"
         );
+    }
+}
+
+#[test]
+fn a_scheduled_run_is_not_repeated_but_followed_by_the_next_and_missed_when_it_does_not_come() {
+    let alarms = of_type("AWS::CloudWatch::Alarm");
+    let mut scheduled = functions();
+    scheduled.retain(|_, function| events(function).any(|event| event["Type"] == "Schedule"));
+    assert!(scheduled.contains_key("SensorAggregate"), "{scheduled:?}");
+    for (id, function) in scheduled {
+        let retries = &function["EventInvokeConfig"]["MaximumRetryAttempts"];
+        assert_eq!(*retries, 0, "{id}");
+        let misses = |alarm: &Value| {
+            let alarm = &alarm["Properties"];
+            alarm["MetricName"] == "Invocations"
+                && alarm["ComparisonOperator"] == "LessThanThreshold"
+                && target(&alarm["Dimensions"][0]["Value"]) == Some(&id)
+        };
+        assert!(alarms.values().any(misses), "{id}");
     }
 }
 

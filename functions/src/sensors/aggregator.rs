@@ -25,10 +25,9 @@ use shared::{
     },
     sensors::{
         chunk::ChunkError,
-        model::{Hour, Metric},
-        rollup::Rollups,
+        model::{DeviceId, Hour, Metric},
         rules::{
-            HourChunks, RETRY_AFTER, TRIES, Tier, Touched, Work, expires_at, is_day_settled,
+            HourChunks, RETRY_AFTER, Seen, TRIES, Tier, Touched, Work, expires_at, is_day_settled,
             is_settled, minutes, renewed,
         },
         store::{Entry, NewChunk, Period, SHARDS, SensorStore, StoreError, Stored},
@@ -195,8 +194,10 @@ pub async fn run(context: &Context, stop: Timestamp) -> Result<Report, RunError>
         let (entries, unreadable): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| entry.touched.is_some());
-        for Entry { shard, place, .. } in &unreadable {
+        for entry in &unreadable {
+            let Entry { shard, place, .. } = entry;
             tracing::error!(shard, place, "log entry cannot be read");
+            context.store.set_aside(entry).await?;
         }
         report.failed += unreadable.len();
         let Some(oldest) = entries.iter().map(|entry| entry.due).min() else {
@@ -444,57 +445,62 @@ async fn rolled_up(
     now: i64,
 ) -> Result<Write, WorkError> {
     let (store, device, metric) = (&context.store, &work.device, &series.metric);
-    let mut hours = series.day.as_ref().map(|day| day.rollups.clone());
+    let mut day = series.day.clone();
     for (&hour, stored) in &series.minutes {
-        let fresh = raw.get(&hour).and_then(|chunks| {
-            let mut metrics = chunks.union.metrics();
+        let mut next = stored.clone();
+        let rows = || {
+            let mut metrics = raw.get(&hour)?.union.metrics();
             let (_, rows) = metrics.find(|(name, _)| *name == metric.as_str())?;
-            Some(minutes(hour, rows))
-        });
-        let fresh = renewed(&stored.rollups, &fresh.unwrap_or_default());
-        if is_settled(hour, now)
-            && let (Some(hours), Some(rollup)) = (&mut hours, fresh.total())
-        {
-            hours.set(hour.of_day(), rollup);
+            Some(rows)
+        };
+        if let (Some(rows), Some(again)) = (rows(), rows()) {
+            next.rollups = renewed(&stored.rollups, &minutes(hour, rows));
+            next.seen = Seen::readings(again);
         }
-        if changed(store, device, metric, Period::Minutes(hour), stored, fresh).await?
-            == Write::Conflict
+        if is_settled(hour, now)
+            && let (Some(day), Some(rollup)) = (&mut day, next.rollups.total())
         {
+            day.rollups.set(hour.of_day(), rollup);
+            day.seen.set(hour.of_day(), &next.seen);
+        }
+        let period = Period::Minutes(hour);
+        if replaced(store, device, metric, period, stored, next).await? == Write::Conflict {
             return Ok(Write::Conflict);
         }
     }
-    let (Some(day), Some(hours)) = (series.day, hours) else {
+    let (Some(stored), Some(day)) = (series.day, day) else {
         return Ok(Write::Done);
     };
-    let whole = hours.total();
+    let mut month = series.month.clone();
+    if let (Some(month), Some(rollup)) = (&mut month, day.rollups.total()) {
+        let slot = work.day.date().day().unsigned_abs();
+        month.rollups.set(slot, rollup);
+        month.seen.set(slot, &day.seen);
+    }
     let period = Period::Hours(work.day);
-    if changed(store, device, metric, period, &day, hours).await? == Write::Conflict {
+    if replaced(store, device, metric, period, &stored, day).await? == Write::Conflict {
         return Ok(Write::Conflict);
     }
-    let (Some(month), Some(whole)) = (series.month, whole) else {
+    let (Some(stored), Some(month)) = (series.month, month) else {
         return Ok(Write::Done);
     };
-    let mut days = month.rollups.clone();
-    days.set(work.day.date().day().unsigned_abs(), whole);
-    Ok(changed(store, device, metric, Period::Days(work.day), &month, days).await?)
+    let period = Period::Days(work.day);
+    Ok(replaced(store, device, metric, period, &stored, month).await?)
 }
 
-/// Writes roll-ups unless they are what is stored.
-async fn changed(
+/// Writes roll-ups unless they are, and are made of, what is stored.
+async fn replaced(
     store: &SensorStore,
-    device: &shared::sensors::model::DeviceId,
+    device: &DeviceId,
     metric: &Metric,
     period: Period,
     stored: &Stored,
-    rollups: Rollups,
+    mut next: Stored,
 ) -> Result<Write, StoreError> {
-    if stored.rollups == rollups {
+    if next == *stored {
         return Ok(Write::Done);
     }
-    let next = Stored {
-        rollups,
-        version: stored.version + 1,
-    };
+    next.version = stored.version + 1;
     store.put_rollups(device, metric, period, &next).await
 }
 

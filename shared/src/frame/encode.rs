@@ -174,6 +174,11 @@ impl<'a> Planner<'a> {
             }
         };
         let plain = worth_a_try.then(|| section(column, PLAIN, &[], list(column)));
+        // The estimate is near enough to tell when coding the symbols would be for nothing.
+        let plain = match plain {
+            Some(plain) if 12.0 * symbols::real(plain.weight()) < bits => return Ok(plain),
+            plain => plain,
+        };
 
         let parents: Vec<Parent<'_>> = chosen
             .iter()

@@ -398,24 +398,28 @@ mod tests {
         let fake = Fake::default();
         let sources = (&Clock::fixed(Timestamp::UNIX_EPOCH), &Random::seeded(1));
         let context = lambda_runtime::Context::default();
-        let judge = async |messages: Vec<SqsMessage>| -> Vec<Result<(), Failure>> {
-            let correlation = telemetry::current().unwrap().trace.correlation_id.clone();
-            assert_eq!(correlation.as_str(), "c-a");
-            // One answer too few: what is not answered comes again.
-            let judged = messages.len() - 1;
-            let outcomes = messages.into_iter().take(judged).map(|message| {
-                match message.body.as_deref() {
-                    Some("bad") => Err(Failure::permanent("not a batch")),
-                    Some("later") => Err(Failure::Transient),
-                    _ => Ok(()),
-                }
-            });
-            outcomes.collect()
-        };
+        let judge =
+            async |messages: Vec<SqsMessage>| -> Vec<Result<(), Failure>> {
+                let correlation = telemetry::current().unwrap().trace.correlation_id.clone();
+                assert_eq!(correlation.as_str(), "c-a");
+                // One answer too few: what is not answered comes again.
+                let judged = messages.len() - 1;
+                let outcomes = messages.into_iter().take(judged).map(|message| {
+                    match message.body.as_deref() {
+                        Some("bad") => Err(Failure::permanent("not a batch")),
+                        Some("later") => Err(Failure::Transient),
+                        _ => Ok(()),
+                    }
+                });
+                outcomes.collect()
+            };
         let messages = event(&["a", "bad", "later", "b", "c"]);
         let response = consume_together(&context, messages, &fake, sources, judge).await;
         let failures = response.unwrap().batch_item_failures;
-        let failed: Vec<&str> = failures.iter().map(|f| f.item_identifier.as_str()).collect();
+        let failed: Vec<&str> = failures
+            .iter()
+            .map(|f| f.item_identifier.as_str())
+            .collect();
         assert_eq!(failed, ["id-later", "id-c"]);
         let buried = fake.buried.into_inner().unwrap();
         assert_eq!(buried, [("id-bad".to_owned(), "not a batch".to_owned())]);
@@ -426,8 +430,14 @@ mod tests {
         let sources = (&Clock::fixed(Timestamp::UNIX_EPOCH), &Random::seeded(1));
         let context = lambda_runtime::Context::default();
         let panics = async |_: Vec<SqsMessage>| panic!("bug");
-        let response =
-            consume_together(&context, event(&["a", "b"]), &Fake::default(), sources, panics).await;
+        let response = consume_together(
+            &context,
+            event(&["a", "b"]),
+            &Fake::default(),
+            sources,
+            panics,
+        )
+        .await;
         assert_eq!(response.unwrap().batch_item_failures.len(), 2);
     }
 

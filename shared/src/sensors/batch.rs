@@ -156,7 +156,10 @@ impl Batch {
         let unit = |row: u32| i64::from(all.unit_of.get(row as usize).copied().unwrap_or(0));
         let has_units = rows.iter().any(|&row| unit(row) != 0);
         if has_units {
-            frame.push("u", Column::Int(rows.iter().map(|&row| unit(row)).collect()))?;
+            frame.push(
+                "u",
+                Column::Int(rows.iter().map(|&row| unit(row)).collect()),
+            )?;
         }
         let metadata = |row: u32| {
             let found = all.metadata.binary_search_by_key(&row, |(row, _)| *row);
@@ -291,7 +294,10 @@ mod tests {
         let row = (
             names(),
             EARLIEST_MS..=LATEST_MS,
-            prop_oneof![(-5000_i32..5000).prop_map(|v| f64::from(v) / 100.0), any::<f64>()],
+            prop_oneof![
+                (-5000_i32..5000).prop_map(|v| f64::from(v) / 100.0),
+                any::<f64>()
+            ],
             any::<bool>(),
             prop_oneof![Just(""), Just("°C"), Just("bar")],
             prop_oneof![Just(""), Just("{}"), Just(r#"{"a":1}"#)],
@@ -377,7 +383,11 @@ mod tests {
                 });
             }
         }
-        let batch = Batch { id: Uuid::nil(), arrived: 0, readings };
+        let batch = Batch {
+            id: Uuid::nil(),
+            arrived: 0,
+            readings,
+        };
         let messages = batch.encode_messages(MOST_MESSAGE_BYTES).unwrap();
         assert_eq!(messages.len(), 1);
         assert!(messages[0].len() < 3000, "{}", messages[0].len());

@@ -9,7 +9,7 @@ use std::{cmp::Ordering, collections::HashMap};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::model::{Hour, HOUR_MS, Metric};
+use super::model::{HOUR_MS, Hour, Metric};
 use crate::{
     frame::{Column, Frame, FrameError, Limits, TextColumn},
     platform::ids,
@@ -202,7 +202,12 @@ impl Chunk {
         if self.rows.len() + other.rows.len() > MOST_READINGS {
             return Err(ChunkError::TooMany);
         }
-        let numbers: Vec<u32> = other.texts.all.iter().map(|text| self.texts.number(text)).collect();
+        let numbers: Vec<u32> = other
+            .texts
+            .all
+            .iter()
+            .map(|text| self.texts.number(text))
+            .collect();
         let renumbered = |number: u32| numbers.get(number as usize).copied().unwrap_or(0);
         self.rows.extend(other.rows.iter().map(|cells| Cells {
             metric: renumbered(cells.metric),
@@ -233,8 +238,9 @@ impl Chunk {
         };
         self.rows
             .sort_unstable_by(|a, b| place(a).cmp(&place(b)).then_with(|| better(a, b)));
-        self.rows
-            .dedup_by(|later, kept| later.metric == kept.metric && later.timestamp == kept.timestamp);
+        self.rows.dedup_by(|later, kept| {
+            later.metric == kept.metric && later.timestamp == kept.timestamp
+        });
         self.settled = true;
     }
 
@@ -273,11 +279,13 @@ impl Chunk {
     }
 
     /// The readings, by metric and time if the chunk is settled.
+    #[must_use = "iterators do nothing until they are used"]
     pub fn rows(&self) -> impl ExactSizeIterator<Item = Row<'_>> {
         self.rows.iter().map(|cells| self.row(cells))
     }
 
     /// The metrics of a settled chunk in order, each with its readings in order of time.
+    #[must_use = "iterators do nothing until they are used"]
     pub fn metrics(&self) -> impl Iterator<Item = (&str, impl ExactSizeIterator<Item = Row<'_>>)> {
         self.rows
             .chunk_by(|a, b| a.metric == b.metric)
@@ -333,8 +341,14 @@ impl Chunk {
         let mut frame = Frame::new(rows.len());
         frame.push("m", texts(|row| row.metric)?)?;
         frame.push("t", Column::Int(offsets))?;
-        frame.push("v", Column::Float(rows.iter().map(|row| row.value).collect()))?;
-        frame.push("a", Column::Int(rows.iter().map(|row| row.arrived).collect()))?;
+        frame.push(
+            "v",
+            Column::Float(rows.iter().map(|row| row.value).collect()),
+        )?;
+        frame.push(
+            "a",
+            Column::Int(rows.iter().map(|row| row.arrived).collect()),
+        )?;
         if rows.iter().any(|row| !row.is_valid) {
             let valid = rows.iter().map(|row| row.is_valid).collect();
             frame.push("q", Column::Bool(valid))?;
@@ -371,7 +385,9 @@ impl Chunk {
             Some(_) => self.numbers(frame.texts("x")?),
             None => Vec::new(),
         };
-        let mut names = metrics.chunk_by(PartialEq::eq).filter_map(|run| run.first());
+        let mut names = metrics
+            .chunk_by(PartialEq::eq)
+            .filter_map(|run| run.first());
         if names.any(|&metric| !Metric::is_valid(self.texts.get(metric))) {
             return Err(ChunkError::Corrupt("a metric's name is invalid"));
         }
@@ -429,21 +445,26 @@ mod tests {
         (
             prop_oneof![Just("value"), Just("flow"), Just("°C")],
             prop_oneof![0_i64..20, 0..HOUR_MS],
-            prop_oneof![(-50_i32..50).prop_map(|v| f64::from(v) / 10.0), any::<f64>()],
+            prop_oneof![
+                (-50_i32..50).prop_map(|v| f64::from(v) / 10.0),
+                any::<f64>()
+            ],
             any::<bool>(),
             prop_oneof![Just(""), Just("bar")],
             prop_oneof![Just(""), Just("{}")],
             0_i64..4,
         )
-            .prop_map(|(metric, offset, value, is_valid, unit, metadata, arrived)| Row {
-                metric,
-                timestamp: HOUR.start() + offset,
-                value: if value.is_finite() { value } else { 0.0 },
-                is_valid,
-                unit,
-                metadata,
-                arrived,
-            })
+            .prop_map(
+                |(metric, offset, value, is_valid, unit, metadata, arrived)| Row {
+                    metric,
+                    timestamp: HOUR.start() + offset,
+                    value: if value.is_finite() { value } else { 0.0 },
+                    is_valid,
+                    unit,
+                    metadata,
+                    arrived,
+                },
+            )
     }
 
     fn chunk(rows: &[Row<'_>]) -> Chunk {
@@ -561,6 +582,10 @@ mod tests {
         }
         hour.settle();
         let frames = hour.encode().unwrap();
-        assert!(frames.len() == 1 && frames[0].len() < 900, "{}", frames[0].len());
+        assert!(
+            frames.len() == 1 && frames[0].len() < 900,
+            "{}",
+            frames[0].len()
+        );
     }
 }

@@ -38,7 +38,9 @@ pub const LATEST_MS: i64 = 253_402_300_799_999;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Empty, too long, or with other characters.
-    #[error("a device identifier is 1 to 100 letters, digits, dots, underscores, colons or hyphens")]
+    #[error(
+        "a device identifier is 1 to 100 letters, digits, dots, underscores, colons or hyphens"
+    )]
     Device,
     /// Empty, too long, or with other characters.
     #[error("a metric is 1 to 100 printable characters without # and control characters")]
@@ -179,6 +181,10 @@ impl Hour {
 
     /// Which hour of its day it is, 0 to 23.
     #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a remainder of 24 is 0 to 23"
+    )]
     pub const fn of_day(self) -> u8 {
         self.0.rem_euclid(24) as u8
     }
@@ -247,7 +253,11 @@ impl Day {
     #[must_use]
     pub fn date(self) -> Date {
         Timestamp::from_millisecond(self.start())
-            .unwrap_or(if self.0 < 0 { Timestamp::MIN } else { Timestamp::MAX })
+            .unwrap_or(if self.0 < 0 {
+                Timestamp::MIN
+            } else {
+                Timestamp::MAX
+            })
             .to_zoned(TimeZone::UTC)
             .date()
     }
@@ -256,7 +266,9 @@ impl Day {
     #[must_use]
     pub fn from_date(date: Date) -> Self {
         let epoch = Date::constant(1970, 1, 1);
-        let days = date.since(epoch).map_or(0, |span| i64::from(span.get_days()));
+        let days = date
+            .since(epoch)
+            .map_or(0, |span| i64::from(span.get_days()));
         Self(days)
     }
 }

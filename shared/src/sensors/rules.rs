@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
 use super::{
     chunk::{Chunk, ChunkError, Row},
     model::{Day, DeviceId, Hour, MINUTE_MS, Metric},
@@ -161,7 +163,10 @@ pub fn minutes<'r>(hour: Hour, rows: impl Iterator<Item = Row<'r>>) -> Rollups {
     for row in rows {
         let minute = minute_of(hour, row.timestamp);
         if minute != current.0 {
-            keep(&mut minutes, std::mem::replace(&mut current, (minute, Rollup::default())));
+            keep(
+                &mut minutes,
+                std::mem::replace(&mut current, (minute, Rollup::default())),
+            );
         }
         current.1.add(row.value, row.is_valid);
     }
@@ -176,7 +181,12 @@ fn keep(minutes: &mut Rollups, (minute, rollup): (u8, Rollup)) {
 }
 
 fn minute_of(hour: Hour, timestamp: i64) -> u8 {
-    u8::try_from((timestamp - hour.start()).div_euclid(MINUTE_MS).clamp(0, 59)).unwrap_or(0)
+    u8::try_from(
+        (timestamp - hour.start())
+            .div_euclid(MINUTE_MS)
+            .clamp(0, 59),
+    )
+    .unwrap_or(0)
 }
 
 /// The minutes of an hour after its raw data was read again: a minute without raw data keeps what
@@ -188,6 +198,60 @@ pub fn renewed(stored: &Rollups, fresh: &Rollups) -> Rollups {
         minutes.set(minute, rollup.clone());
     }
     minutes
+}
+
+/// What roll-ups were made of: a hash for each slot, of an hour's readings (slot 0), of a day's hours
+/// or of a month's days.
+///
+/// It tells a run whether another one would write something else. A reading may get back the value
+/// that it had, and roll-ups be again what is stored; were they not written then, a run held up with
+/// the value in between would still find the version it knows, and write what is no longer true. For
+/// each reading the latest arrival only ever grows, so that equal hashes mean that nothing came in
+/// between.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen(BTreeMap<u8, u64>);
+
+impl Seen {
+    /// Of readings of one metric and hour.
+    #[must_use]
+    pub fn readings<'r>(rows: impl Iterator<Item = Row<'r>>) -> Self {
+        let mut hash = Xxh3::new();
+        for row in rows {
+            hash.update(&row.timestamp.to_le_bytes());
+            hash.update(&row.value.to_bits().to_le_bytes());
+            hash.update(&row.arrived.to_le_bytes());
+            hash.update(&[u8::from(row.is_valid)]);
+        }
+        Self(BTreeMap::from([(0, hash.digest())]))
+    }
+
+    /// Notes that a slot is made of what `part` is made of.
+    pub fn set(&mut self, slot: u8, part: &Self) {
+        self.0.insert(slot, part.hash());
+    }
+
+    fn hash(&self) -> u64 {
+        xxh3_64(&self.to_bytes())
+    }
+
+    /// A byte for each slot and eight, little-endian, for its hash.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let entries = self.0.iter();
+        entries
+            .flat_map(|(&slot, hash)| std::iter::once(slot).chain(hash.to_le_bytes()))
+            .collect()
+    }
+
+    /// Reads what [`Seen::to_bytes`] gave; `None` for other bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (entries, rest) = bytes.as_chunks::<9>();
+        let slots = entries
+            .iter()
+            .map(|[slot, hash @ ..]| (*slot, u64::from_le_bytes(*hash)));
+        rest.is_empty().then(|| Self(slots.collect()))
+    }
 }
 
 /// What a log entry says was touched.
@@ -209,15 +273,17 @@ pub struct Work {
     /// The day.
     pub day: Day,
     /// What was touched in it.
-    pub hours: BTreeMap<Hour, Vec<Option<Metric>>>,
+    pub hours: TouchedHours,
 }
+
+/// Hours, each with the metrics that were touched; `None` for whatever it has.
+pub type TouchedHours = BTreeMap<Hour, Vec<Option<Metric>>>;
 
 impl Work {
     /// The work in what was touched, by device and day, each thing once.
     #[must_use]
     pub fn plan(touched: impl IntoIterator<Item = Touched>) -> Vec<Self> {
-        let mut days: BTreeMap<(DeviceId, Day), BTreeMap<Hour, Vec<Option<Metric>>>> =
-            BTreeMap::new();
+        let mut days: BTreeMap<(DeviceId, Day), TouchedHours> = BTreeMap::new();
         for Touched {
             device,
             metric,
@@ -363,9 +429,27 @@ mod tests {
         let stored = minutes(HOUR, chunk(&[(0, 1.0), (60, 2.0)], 1).rows());
         let fresh = minutes(HOUR, chunk(&[(60, 5.0), (61, 6.0), (3599, 7.0)], 1).rows());
         let renewed = renewed(&stored, &fresh);
-        let counts: Vec<_> = renewed.iter().map(|(minute, r)| (minute, r.count())).collect();
+        let counts: Vec<_> = renewed
+            .iter()
+            .map(|(minute, r)| (minute, r.count()))
+            .collect();
         assert_eq!(counts, [(0, 1), (1, 2), (59, 1)]);
         assert_eq!(renewed.get(1).and_then(Rollup::first), Some(5.0));
+    }
+
+    #[test]
+    fn a_value_that_returns_is_seen_as_something_new() {
+        let seen = |value, arrived| Seen::readings(chunk(&[(1, value)], arrived).rows());
+        assert_eq!(seen(1.0, 10), seen(1.0, 10));
+        assert_ne!(seen(1.0, 10), seen(2.0, 11));
+        assert_ne!(seen(1.0, 10), seen(1.0, 12));
+        let mut day = Seen::default();
+        day.set(7, &seen(1.0, 10));
+        assert_eq!(Seen::from_bytes(&day.to_bytes()), Some(day.clone()));
+        assert_eq!(Seen::from_bytes(&day.to_bytes()[1..]), None);
+        let before = day.clone();
+        day.set(7, &seen(1.0, 12));
+        assert_ne!(day, before);
     }
 
     #[test]
@@ -375,9 +459,15 @@ mod tests {
         let both = [one.clone(), touched("pump-2", "value", HOUR)];
         let closing = closings(&both, HOUR.start());
         let due: Vec<_> = closing.iter().map(|(due, all)| (*due, all.len())).collect();
-        assert_eq!(due, [(settles_at(HOUR), 2), (settles_at(HOUR.day().hour(23)), 2)]);
+        assert_eq!(
+            due,
+            [(settles_at(HOUR), 2), (settles_at(HOUR.day().hour(23)), 2)]
+        );
         let settled = closings(std::slice::from_ref(&one), settles_at(HOUR));
-        assert_eq!(settled.into_values().collect::<Vec<_>>(), [vec![last.clone()]]);
+        assert_eq!(
+            settled.into_values().collect::<Vec<_>>(),
+            [vec![last.clone()]]
+        );
         assert!(closings(&[one], settles_at(last.hour)).is_empty());
     }
 

@@ -6,6 +6,7 @@
 //! | chunk of a late hour | `RAW#{device}#{date}` | `L#{hh}#{name}` |
 //! | chunk of an open hour | `RAW#{device}#{date}` | `S#{hh}#{name}` |
 //! | log entry: what one run touched | `DIRTY#{shard}` | `{due}#{id}` |
+//! | log entry that could not be read | `DIRTY#UNREADABLE` | `{shard}#{due}#{id}` |
 //! | the 60 minutes of an hour | `AGG#{device}#{metric}` | `M#{date}T{hh}` |
 //! | the 24 hours of a day | `AGG#{device}#{metric}` | `H#{date}` |
 //! | the days of a month | `AGG#{device}#{metric}` | `D#{yyyy-mm}` |
@@ -26,7 +27,7 @@ use super::{
     chunk::{self, Chunk, ChunkError},
     model::{Day, DeviceId, Hour, Metric},
     rollup::{Rollups, RollupsError},
-    rules::{Found, HourChunks, Tier, Touched, is_day_settled},
+    rules::{Found, HourChunks, Seen, Tier, Touched, is_day_settled},
 };
 use crate::{
     frame::{Column, Frame, FrameError, Limits, TextColumn},
@@ -107,6 +108,7 @@ pub struct Entry {
     pub due: i64,
     /// What was touched; `None` if that cannot be read.
     pub touched: Option<Vec<Touched>>,
+    frame: Vec<u8>,
 }
 
 /// Which roll-ups of a series.
@@ -135,6 +137,8 @@ impl Period {
 pub struct Stored {
     /// The slots.
     pub rollups: Rollups,
+    /// What they were made of.
+    pub seen: Seen,
     /// Their version, 0 if they are not stored yet.
     pub version: u64,
 }
@@ -452,17 +456,29 @@ impl SensorStore {
                 .split_once('#')
                 .and_then(|(due, _)| due.parse().ok())
                 .unwrap_or(now);
-            let touched = take_bytes(&mut item, log_pk(shard), "frame")
-                .ok()
-                .and_then(|frame| touched_from(&frame));
+            let frame = take_bytes(&mut item, log_pk(shard), "frame").unwrap_or_default();
             entries.push(Entry {
                 shard,
                 place,
                 due,
-                touched,
+                touched: touched_from(&frame),
+                frame,
             });
         }
         Ok(entries)
+    }
+
+    /// Moves an entry that cannot be read out of the way of the others, for somebody to look at.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails; the entry may be in both places.
+    pub async fn set_aside(&self, entry: &Entry) -> Result<(), StoreError> {
+        let place = format!("{}#{}", entry.shard, entry.place);
+        let mut item = key("DIRTY#UNREADABLE".into(), place);
+        item.insert("frame".into(), bytes(entry.frame.clone()));
+        self.table.put(item).await?;
+        self.forget(std::slice::from_ref(entry)).await
     }
 
     /// Removes entries that were worked off.
@@ -515,6 +531,7 @@ impl SensorStore {
         let frame = next.rollups.encode();
         let mut item = key(pk, sk);
         item.insert("frame".into(), bytes(frame));
+        item.insert("seen".into(), bytes(next.seen.to_bytes()));
         item.insert("version".into(), number(next.version));
         let expected = next.version.saturating_sub(1);
         match self.table.put_version(item, expected).await? {
@@ -605,8 +622,8 @@ impl SensorStore {
             .expression_attribute_values(":to", text(to.sk()));
         let mut periods = Vec::new();
         for mut item in self.table.pages(query).await? {
-            let period = read(string(&item, &pk, "sk")?)
-                .ok_or_else(|| TableError::malformed(&pk, "sk"))?;
+            let period =
+                read(string(&item, &pk, "sk")?).ok_or_else(|| TableError::malformed(&pk, "sk"))?;
             periods.push((period, stored_from(&mut item, &pk)?.rollups));
         }
         Ok(periods)
@@ -681,6 +698,8 @@ fn stored_from(item: &mut Item, pk: &str) -> Result<Stored, StoreError> {
             item: pk.to_owned(),
             source,
         })?,
+        seen: Seen::from_bytes(&take_bytes(item, pk, "seen")?)
+            .ok_or_else(|| TableError::malformed(pk, "seen"))?,
         version: parsed(item, pk, "version")?,
     })
 }
@@ -690,7 +709,10 @@ fn touched_frame(touched: &[Touched]) -> Result<Vec<u8>, FrameError> {
     let metrics = touched
         .iter()
         .map(|touched| touched.metric.as_ref().map_or("", Metric::as_str));
-    let hours = touched.iter().map(|touched| touched.hour.number()).collect();
+    let hours = touched
+        .iter()
+        .map(|touched| touched.hour.number())
+        .collect();
     Frame::from_columns([
         ("device", Column::Text(TextColumn::try_from_cells(devices)?)),
         ("metric", Column::Text(TextColumn::try_from_cells(metrics)?)),

@@ -22,7 +22,16 @@ fn every_dependency_is_up_and_says_how_long_it_took() {
         assert_eq!(report["status"], "healthy", "{path}: {report}");
         let checks = report["checks"].as_object().expect("a report has checks");
         let names: Vec<&String> = checks.keys().collect();
-        assert_eq!(names, ["import-queue", "imports-bucket", "sales-table"]);
+        assert_eq!(
+            names,
+            [
+                "import-queue",
+                "imports-bucket",
+                "readings-queue",
+                "sales-table",
+                "sensors-table"
+            ]
+        );
         for check in checks.values() {
             assert_eq!(check["status"], "up");
             assert!(

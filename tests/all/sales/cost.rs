@@ -9,11 +9,12 @@ use shared::{
         aws::{Connection, http_client},
         clock::Clock,
         ids::Random,
+        table::Write,
     },
     sales::{
         files::ImportFiles,
         import::{Import, ImportId, ObjectVersion},
-        store::{SalesStore, Write},
+        store::SalesStore,
     },
     testing::{Database, Table},
 };

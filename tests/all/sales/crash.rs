@@ -10,12 +10,13 @@ use shared::{
         aws::{Connection, http_client},
         clock::Clock,
         ids::{self, Random},
+        table::Write,
     },
     sales::{
         chunk::StoredRows,
         files::ImportFiles,
         import::{Import, ImportId, ObjectVersion, Status},
-        store::{SalesStore, Write},
+        store::SalesStore,
     },
     testing::{Database, Table},
 };

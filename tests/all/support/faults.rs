@@ -25,6 +25,8 @@ pub enum Fault {
     DeathAfter,
     /// The write is done, but its reply is lost; the SDK sends it again.
     LostReply,
+    /// The write is held up until it is let go.
+    Held,
 }
 
 /// Says which write goes wrong, and when it did.
@@ -34,6 +36,8 @@ pub struct Plan {
     at: usize,
     writes: AtomicUsize,
     death: Notify,
+    held: Notify,
+    let_go: Notify,
 }
 
 impl Plan {
@@ -44,6 +48,8 @@ impl Plan {
             at,
             writes: AtomicUsize::new(0),
             death: Notify::new(),
+            held: Notify::new(),
+            let_go: Notify::new(),
         })
     }
 
@@ -54,6 +60,8 @@ impl Plan {
             at: usize::MAX,
             writes: AtomicUsize::new(0),
             death: Notify::new(),
+            held: Notify::new(),
+            let_go: Notify::new(),
         })
     }
 
@@ -69,6 +77,16 @@ impl Plan {
             () = self.death.notified() => None,
             done = work => Some(done),
         }
+    }
+
+    /// Waits until the write is held up.
+    pub async fn held(&self) {
+        self.held.notified().await;
+    }
+
+    /// Lets the write go that is held up.
+    pub fn let_go(&self) {
+        self.let_go.notify_one();
     }
 
     async fn die(&self) {
@@ -134,6 +152,10 @@ impl HttpConnector for FaultyConnector {
             let fault = plan.fault.filter(|_| number == plan.at);
             if fault == Some(Fault::DeathBefore) {
                 plan.die().await;
+            }
+            if fault == Some(Fault::Held) {
+                plan.held.notify_one();
+                plan.let_go.notified().await;
             }
             let reply = inner.call(request).await;
             match fault {

@@ -1,12 +1,16 @@
 //! Functions invoked past their triggers.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
 use serde_json::Value;
 
-use super::stack::{stack, unique};
+use super::api::Call;
+use super::stack::{stack, variable};
 use super::tree;
 
 /// The AWS command line, which the environment leads to the stack.
@@ -45,46 +49,50 @@ fn function(resource: &str) -> String {
 /// Invokes the import function with an event and waits; gives what it answers, or its error.
 pub(crate) fn import(event: &Value) -> Result<Value, Value> {
     static NAME: OnceLock<String> = OnceLock::new();
-    let name = NAME.get_or_init(|| function("SalesImport"));
-    let out = std::env::temp_dir().join(format!("millrace-{}.json", unique()));
-    let file = out.to_string_lossy();
-    let arguments = [
-        "lambda",
-        "invoke",
-        "--function-name",
-        name,
-        "--payload",
-        "fileb:///dev/stdin",
-        "--cli-read-timeout",
-        "120",
-        &file,
-    ];
-    let mut child = aws(&arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("make venv installs the AWS command line");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    stdin
-        .write_all(event.to_string().as_bytes())
-        .expect("the command reads its input");
-    drop(stdin);
-    let output = child.wait_with_output().expect("the command ends");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    invoke(NAME.get_or_init(|| function("SalesImport")), event)
+}
+
+/// Invokes a function by its name and waits; gives what it answers, or its error.
+pub(crate) fn invoke(function: &str, event: &Value) -> Result<Value, Value> {
+    let url = format!(
+        "{}/2015-03-31/functions/{function}/invocations",
+        stack().endpoint
     );
-    let invoked: Value =
-        serde_json::from_slice(&output.stdout).expect("the command answers in JSON");
-    let payload = std::fs::read(&out).expect("the command wrote the payload");
-    let _ = std::fs::remove_file(&out);
-    let payload: Value = serde_json::from_slice(&payload).expect("functions answer in JSON");
-    if invoked.get("FunctionError").is_some() {
-        Err(payload)
-    } else {
-        Ok(payload)
+    let body = event.to_string();
+    let identity = Credentials::new(
+        variable("AWS_ACCESS_KEY_ID"),
+        variable("AWS_SECRET_ACCESS_KEY"),
+        None,
+        None,
+        "tests",
+    )
+    .into();
+    let region = variable("AWS_REGION");
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(&region)
+        .name("lambda")
+        .time(SystemTime::now())
+        .settings(SigningSettings::default())
+        .build()
+        .expect("every parameter is given")
+        .into();
+    let request = SignableRequest::new(
+        "POST",
+        &url,
+        std::iter::empty(),
+        SignableBody::Bytes(body.as_bytes()),
+    );
+    let signed = sign(request.expect("the request is valid"), &parameters);
+    let (instructions, _) = signed.expect("the request can be signed").into_parts();
+    let mut call = Call::to("POST", &url);
+    for (name, value) in instructions.headers() {
+        call = call.header(name, value);
+    }
+    let answer = call.body("application/json", body).send().expect(200);
+    match answer.header("x-amz-function-error") {
+        Some(_) => Err(answer.json()),
+        None => Ok(answer.json()),
     }
 }
 

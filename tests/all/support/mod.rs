@@ -6,6 +6,7 @@ pub(crate) mod faults;
 pub(crate) mod lambda;
 pub(crate) mod object_store;
 pub(crate) mod people;
+pub(crate) mod sensors;
 pub(crate) mod stack;
 pub(crate) mod template;
 pub(crate) mod tree;

@@ -15,6 +15,13 @@ pub(crate) struct Stack {
     pub(crate) table: String,
     pub(crate) queue_url: String,
     pub(crate) dead_letters_url: String,
+    pub(crate) endpoint: String,
+    pub(crate) sensors_table: String,
+    pub(crate) readings_queue_url: String,
+    pub(crate) readings_dead_letters_url: String,
+    pub(crate) aggregate_function: String,
+    /// For every device.
+    pub(crate) device_key: String,
 }
 
 /// The stack that the environment names. Without one a test fails: a test that is skipped proves
@@ -30,6 +37,12 @@ pub(crate) fn stack() -> &'static Stack {
         table: variable("MILLRACE_TABLE"),
         queue_url: variable("MILLRACE_QUEUE_URL"),
         dead_letters_url: variable("MILLRACE_DEAD_LETTERS_URL"),
+        endpoint: variable("MILLRACE_ENDPOINT"),
+        sensors_table: variable("MILLRACE_SENSORS_TABLE"),
+        readings_queue_url: variable("MILLRACE_READINGS_QUEUE_URL"),
+        readings_dead_letters_url: variable("MILLRACE_READINGS_DEAD_LETTERS_URL"),
+        aggregate_function: variable("MILLRACE_AGGREGATE_FUNCTION"),
+        device_key: variable("MILLRACE_DEVICE_KEY"),
     })
 }
 

@@ -18,7 +18,7 @@ use shared::{
         device::store::DeviceStore,
         model::{DAY_MS, Day, HOUR_MS, Hour, MINUTE_MS, Metric},
         rollup::{Rollup, Rollups, Sum},
-        rules::{self, Tier},
+        rules::{self, Seen, Tier},
         store::{NewChunk, Period, SHARDS, SensorStore, Stored},
     },
     testing::{Database, Table},
@@ -199,6 +199,7 @@ impl House {
         let stored = self.store.rollups(&device, metric, period).await;
         let next = Stored {
             rollups,
+            seen: Seen::default(),
             version: stored.unwrap().version + 1,
         };
         let write = self.store.put_rollups(&device, metric, period, &next).await;

@@ -128,9 +128,9 @@ impl<'t> Scanner<'t> {
         Ok(key)
     }
 
-    /// Takes a name that `find` knows by the bytes that begin with its opening quote, and the colon
-    /// behind it: `find` tells what it is and its length with the quotes. `None`, with nothing taken, if `find`
-    /// does not know it, as when it is spelt with escapes.
+    /// Takes a name that `find` knows, and the colon behind it. `find` gets the text from the
+    /// opening quote on, and tells what it is and its length with the quotes. `None`, with nothing
+    /// taken, if it does not know it, as when it is spelt with escapes.
     pub(super) fn known_key<K>(
         &mut self,
         find: impl Fn(&[u8]) -> Option<(K, usize)>,
@@ -459,7 +459,7 @@ mod tests {
         Ok(skipped)
     }
 
-    /// As serde_json reads it, with every number a double.
+    /// As `serde_json` reads it, with every number a double.
     fn oracle(text: &str) -> Option<Value> {
         fn floats(value: Value) -> Value {
             match value {
@@ -475,7 +475,7 @@ mod tests {
         serde_json::from_str(text).ok().map(floats)
     }
 
-    /// Whether two values are the same; serde_json reads long numbers to within some units in the
+    /// Whether two values are the same; `serde_json` reads long numbers to within some units in the
     /// last place.
     fn same(left: &Value, right: &Value) -> bool {
         match (left, right) {
@@ -655,7 +655,8 @@ mod tests {
             let characters: Vec<char> = value.to_string().chars().collect();
             let at = at.index(characters.len());
             let (head, tail) = (&characters[..at], &characters[(at + cut).min(characters.len())..]);
-            let text: String = head.iter().copied().chain(patch.chars()).chain(tail.iter().copied()).collect();
+            let patch: Vec<char> = patch.chars().collect();
+            let text: String = [head, &patch, tail].concat().iter().collect();
             agrees(&text);
         }
 
