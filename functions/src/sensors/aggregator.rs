@@ -1,15 +1,18 @@
-//! The aggregating function: each minute it works off the log. For every device and day that was
-//! touched it reads the raw data again, rolls it up by minute and, where the hours and the day are
-//! settled, by hour and day, and compacts settled hours.
+//! The aggregating function: each minute it works off the log. Every hour that was touched it reads
+//! again from raw data, rolls it up by the minute, and compacts it once it is settled; then the
+//! settled hours go into their day, and a settled day into its month.
 //!
-//! Two runs may overlap. Every roll-up is written under the version that was read *before* its raw
-//! data: whoever read older data finds the version gone, and begins anew. So a stored roll-up never
-//! knows less than the one before it. Log entries go last, so a crash anywhere leaves them to the
-//! next run.
+//! Two runs may overlap. Every roll-up is written under the version that was read *before* what it is
+//! made of: whoever read older data finds the version gone, and begins anew. So a stored roll-up
+//! never knows less than the one before it. Log entries go last, so a crash anywhere leaves them to
+//! the next run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
+};
 
-use futures_util::{StreamExt as _, future::try_join_all, stream};
+use futures_util::{FutureExt as _, StreamExt as _, future::try_join_all, stream};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::Serialize;
@@ -25,12 +28,12 @@ use shared::{
     },
     sensors::{
         chunk::ChunkError,
-        model::{DeviceId, Hour, Metric},
+        model::{Day, DeviceId, Hour, Metric},
         rules::{
-            HourChunks, RETRY_AFTER, Seen, TRIES, Tier, Touched, Work, expires_at, is_day_settled,
-            is_settled, minutes, renewed,
+            HourChunks, Lane, RETRY_AFTER, Seen, TRIES, Tier, Touched, Work, expires_at,
+            is_day_settled, is_settled, minutes, renewed,
         },
-        store::{Entry, NewChunk, Period, SHARDS, SensorStore, StoreError, Stored},
+        store::{Entry, NewChunk, Period, SensorStore, StoreError, Stored},
     },
 };
 
@@ -43,11 +46,14 @@ const SPARE_TIME: SignedDuration = SignedDuration::from_secs(20);
 /// Log entries taken from a partition at once.
 const ENTRIES_AT_ONCE: i32 = 25;
 
-/// Devices worked on at once.
-const DEVICES_AT_ONCE: usize = 16;
+/// Devices worked on at once, each an hour at a time: what bounds the memory.
+const DEVICES_AT_ONCE: usize = 12;
 
-/// Hours of a day from which on the day is read as a whole.
-const MANY_HOURS: usize = 3;
+/// Writes of one device at once.
+const WRITES_AT_ONCE: usize = 8;
+
+/// Time of a run that is left to the backlog, however much is new.
+const BACKLOG_TIME: SignedDuration = SignedDuration::from_secs(10);
 
 /// How much the watermark stays behind: longer than a writer takes from reading the clock to having
 /// its log entry in the table.
@@ -92,14 +98,17 @@ impl Context {
 pub struct Report {
     /// Log entries worked off.
     pub entries: usize,
-    /// Days of devices that were looked at.
-    pub days: usize,
-    /// Days of devices that are left to the next run.
+    /// Hours of devices that were looked at.
+    pub hours: usize,
+    /// Things touched, a metric of an hour each, that are left to the next run.
     pub left: usize,
-    /// Days of devices that cannot be worked on, and are tried again in a quarter of an hour.
+    /// Things touched that cannot be worked on, and are tried again in a quarter of an hour; and log
+    /// entries that cannot be read.
     pub failed: usize,
     /// Seconds that the oldest entry left has been due; 0 if none is left.
     pub lag_seconds: i64,
+    /// The same of the backlog.
+    pub backlog_seconds: i64,
 }
 
 /// A run that could not read or write the log.
@@ -116,7 +125,7 @@ impl From<RunError> for Diagnostic {
     }
 }
 
-/// Why a device's day was not worked off.
+/// Why something touched was not worked off.
 #[derive(Debug, thiserror::Error)]
 enum WorkError {
     #[error(transparent)]
@@ -125,13 +134,15 @@ enum WorkError {
     Chunk(#[from] ChunkError),
     #[error("others kept writing the same roll-ups")]
     Contended,
+    #[error("the work ended in a panic")]
+    Panic,
 }
 
 impl WorkError {
     const fn retryable(&self) -> bool {
         match self {
             Self::Store(error) => error.retryable(),
-            Self::Chunk(_) => false,
+            Self::Chunk(_) | Self::Panic => false,
             Self::Contended => true,
         }
     }
@@ -165,23 +176,25 @@ pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<Repo
 
 fn tell(context: &Context, report: &Report) {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let seconds = |seconds: i64| f64::from(u32::try_from(seconds.max(0)).unwrap_or(u32::MAX));
     let mut metrics = Metrics::from_env();
-    let lag = u32::try_from(report.lag_seconds.max(0)).unwrap_or(u32::MAX);
-    metrics.put("AggregationLagSeconds", Unit::Seconds, f64::from(lag));
-    metrics.count("AggregatedDays", count(report.days));
+    metrics.put("AggregationLagSeconds", Unit::Seconds, seconds(report.lag_seconds));
+    metrics.put("BacklogLagSeconds", Unit::Seconds, seconds(report.backlog_seconds));
+    metrics.count("AggregatedHours", count(report.hours));
     metrics.count("AggregationFailed", count(report.failed));
     metrics.flush(context.clock.now());
     tracing::info!(
         entries = report.entries,
-        days = report.days,
+        hours = report.hours,
         left = report.left,
         failed = report.failed,
         lag_seconds = report.lag_seconds,
+        backlog_seconds = report.backlog_seconds,
         "log worked off"
     );
 }
 
-/// Works the log off until nothing is due or `stop` has come.
+/// Works the log off until nothing is due or `stop` has come: what is new first, then the backlog.
 ///
 /// # Errors
 ///
@@ -189,8 +202,25 @@ fn tell(context: &Context, report: &Report) {
 pub async fn run(context: &Context, stop: Timestamp) -> Result<Report, RunError> {
     let began = context.now();
     let mut report = Report::default();
-    let oldest = loop {
-        let entries = due(context, ENTRIES_AT_ONCE).await?;
+    let live = lane(context, Lane::Live, stop - BACKLOG_TIME, &mut report).await?;
+    let backlog = lane(context, Lane::Backlog, stop, &mut report).await?;
+    let since = |due: Option<i64>| due.map_or(0, |due| (context.now() - due).max(0) / 1000);
+    report.lag_seconds = since(live);
+    report.backlog_seconds = since(backlog);
+    let through = (began - WRITER_TIME).min(live.unwrap_or(i64::MAX));
+    context.store.put_watermark(through).await?;
+    Ok(report)
+}
+
+/// Works a lane off; tells when the oldest entry that is left was due.
+async fn lane(
+    context: &Context,
+    lane: Lane,
+    stop: Timestamp,
+    report: &mut Report,
+) -> Result<Option<i64>, StoreError> {
+    loop {
+        let entries = due(context, lane, ENTRIES_AT_ONCE).await?;
         let (entries, unreadable): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| entry.touched.is_some());
@@ -201,55 +231,88 @@ pub async fn run(context: &Context, stop: Timestamp) -> Result<Report, RunError>
         }
         report.failed += unreadable.len();
         let Some(oldest) = entries.iter().map(|entry| entry.due).min() else {
-            break None;
+            return Ok(None);
         };
         let round = work_off(context, &entries, stop).await;
-        report.days += round.days;
+        report.hours += round.hours;
         report.failed += round.failed.len();
-        report.left = round.left.len();
-        if round.days == 0 && round.failed.is_empty() {
-            break Some(oldest);
+        report.left += round.left.len();
+        let is_left = !round.left.is_empty();
+        if is_left && round.hours == 0 && round.failed.is_empty() {
+            return Ok(Some(oldest));
         }
-        put_back(context, round.left, oldest).await?;
-        put_back(context, round.failed, context.now() + RETRY_AFTER).await?;
+        put_back(context, &entries, &round).await?;
         context.store.forget(&entries).await?;
         report.entries += entries.len();
-        if report.left > 0 {
-            break Some(oldest);
+        if is_left {
+            return Ok(Some(oldest));
         }
         if context.clock.now() >= stop {
-            let entries = due(context, 1).await?;
-            break entries.iter().map(|entry| entry.due).min();
+            let entries = due(context, lane, 1).await?;
+            return Ok(entries.iter().map(|entry| entry.due).min());
         }
-    };
-    report.lag_seconds = oldest.map_or(0, |due| (context.now() - due).max(0) / 1000);
-    let through = (began - WRITER_TIME).min(oldest.unwrap_or(i64::MAX));
-    context.store.put_watermark(through).await?;
-    Ok(report)
+    }
 }
 
-/// The oldest entries that are due now, at most `limit` of each partition.
-async fn due(context: &Context, limit: i32) -> Result<Vec<Entry>, StoreError> {
+/// The oldest entries of a lane that are due now, at most `limit` of each partition.
+async fn due(context: &Context, lane: Lane, limit: i32) -> Result<Vec<Entry>, StoreError> {
     let now = context.now();
-    let shards = (0..SHARDS).map(|shard| context.store.due(shard, now, limit));
+    let shards = lane.shards();
+    let shards = shards.map(|shard| context.store.due(shard, now, limit));
     Ok(try_join_all(shards).await?.into_iter().flatten().collect())
 }
 
-/// Notes work anew, so that its old entries can go.
-async fn put_back(context: &Context, work: Vec<Work>, due: i64) -> Result<(), StoreError> {
-    let touched: Vec<Touched> = work.iter().flat_map(Work::touched).collect();
+/// Notes what entries say and a round did not do anew, in the partition that each came from, so that
+/// nobody who looks there sees neither the one nor the other.
+async fn put_back(context: &Context, entries: &[Entry], round: &Round) -> Result<(), StoreError> {
+    let mut shards: BTreeMap<u8, (i64, BTreeSet<&Touched>)> = BTreeMap::new();
+    for entry in entries {
+        let (due, touched) = shards.entry(entry.shard).or_insert((entry.due, BTreeSet::new()));
+        *due = entry.due.min(*due);
+        touched.extend(entry.touched.iter().flatten());
+    }
     let at = context.clock.now();
-    let id = uuid_v7(at, context.random.bytes()).simple().to_string();
-    let shard = context.random.bytes::<1>()[0] % SHARDS;
-    context.store.note(&touched, due, shard, &id).await
+    let retry_at = at.as_millisecond() + RETRY_AFTER;
+    for (shard, (due, touched)) in shards {
+        let among = |some: &BTreeSet<Touched>| -> Vec<Touched> {
+            let same = touched.iter().filter(|touched| some.contains(touched));
+            same.map(|touched| (*touched).clone()).collect()
+        };
+        let id = uuid_v7(at, context.random.bytes()).simple().to_string();
+        context.store.note(&among(&round.left), due, shard, &id).await?;
+        let failed = among(&round.failed);
+        context.store.note(&failed, retry_at, shard, &id).await?;
+    }
+    Ok(())
 }
 
 /// What became of the work of some entries.
 #[derive(Debug, Default)]
 struct Round {
-    days: usize,
-    left: Vec<Work>,
-    failed: Vec<Work>,
+    hours: usize,
+    left: BTreeSet<Touched>,
+    failed: BTreeSet<Touched>,
+}
+
+impl Round {
+    fn absorb(&mut self, other: Self) {
+        self.hours += other.hours;
+        self.left.extend(other.left);
+        self.failed.extend(other.failed);
+    }
+
+    /// Notes that some of a day's work was not done, and why.
+    fn undone(&mut self, work: &Work, touched: impl IntoIterator<Item = Touched>, error: &WorkError) {
+        let (device, day) = (work.device.as_str(), work.day.date().to_string());
+        let chain = telemetry::chain(error);
+        if error.retryable() {
+            tracing::warn!(device, day, error = chain, "left to the next run");
+            self.left.extend(touched);
+        } else {
+            tracing::error!(device, day, error = chain, "cannot be aggregated");
+            self.failed.extend(touched);
+        }
+    }
 }
 
 /// Works off what entries say, devices side by side, each device's days one after the other, for
@@ -266,44 +329,100 @@ async fn work_off(context: &Context, entries: &[Entry], stop: Timestamp) -> Roun
         .buffer_unordered(DEVICES_AT_ONCE);
     let mut whole = Round::default();
     while let Some(round) = rounds.next().await {
-        whole.days += round.days;
-        whole.left.extend(round.left);
-        whole.failed.extend(round.failed);
+        whole.absorb(round);
     }
     whole
 }
 
 async fn device(context: &Context, days: Vec<Work>, stop: Timestamp) -> Round {
-    let mut round = Round::default();
+    let mut whole = Round::default();
     for work in days {
+        let round = AssertUnwindSafe(Box::pin(day(context, &work, stop))).catch_unwind();
+        match round.await {
+            Ok(round) => whole.absorb(round),
+            Err(_) => whole.undone(&work, work.touched(), &WorkError::Panic),
+        }
+    }
+    whole
+}
+
+/// Brings the roll-ups of a device's day in line with its raw data: its hours one after the other,
+/// then the settled ones into the day and, once that is settled, the day into its month.
+async fn day(context: &Context, work: &Work, stop: Timestamp) -> Round {
+    let mut round = Round::default();
+    let mut settled: BTreeMap<Metric, Vec<Hour>> = BTreeMap::new();
+    for (&hour, metrics) in &work.hours {
+        let all = || touched_in(work, hour, metrics.iter().cloned());
         if context.clock.now() >= stop {
-            round.left.push(work);
+            round.left.extend(all());
             continue;
         }
-        match day(context, &work).await {
-            Ok(()) => round.days += 1,
-            Err(error) => {
-                let device = work.device.as_str();
-                let day = work.day.date().to_string();
-                let chain = telemetry::chain(&error);
-                if error.retryable() {
-                    tracing::warn!(device, day, error = chain, "day is left to the next run");
-                    round.left.push(work);
-                } else {
-                    tracing::error!(device, day, error = chain, "day cannot be aggregated");
-                    round.failed.push(work);
+        match with_tries(context, || rolled_hour(context, work, hour, metrics, stop)).await {
+            Ok(done) => {
+                round.hours += 1;
+                round.left.extend(touched_in(work, hour, done.left.into_iter().map(Some)));
+                if done.is_settled {
+                    for metric in done.metrics {
+                        settled.entry(metric).or_default().push(hour);
+                    }
                 }
             }
+            Err(error) => round.undone(work, all(), &error),
+        }
+    }
+    let days = stream::iter(settled).map(|(metric, hours)| async move {
+        let ended = if context.clock.now() >= stop {
+            Ok(false)
+        } else {
+            let rolled = || rolled_day(context, &work.device, work.day, &metric, &hours);
+            with_tries(context, rolled).await.map(|()| true)
+        };
+        (metric, hours, ended)
+    });
+    let mut days = days.map(Box::pin).buffer_unordered(WRITES_AT_ONCE);
+    while let Some((metric, hours, ended)) = days.next().await {
+        let touched = hours
+            .into_iter()
+            .flat_map(|hour| touched_in(work, hour, [Some(metric.clone())]));
+        match ended {
+            Ok(true) => {}
+            Ok(false) => round.left.extend(touched),
+            Err(error) => round.undone(work, touched, &error),
         }
     }
     round
 }
 
-/// Brings the roll-ups of a device's day in line with its raw data.
-async fn day(context: &Context, work: &Work) -> Result<(), WorkError> {
+/// What is touched in an hour: each of `metrics` that the work names, and whatever the hour has if
+/// the work says so and does not name it.
+fn touched_in(
+    work: &Work,
+    hour: Hour,
+    metrics: impl IntoIterator<Item = Option<Metric>>,
+) -> BTreeSet<Touched> {
+    let named = work.hours.get(&hour);
+    let whatever = named.is_some_and(|named| named.contains(&None));
+    let metrics = metrics.into_iter().map(|metric| {
+        let is_named = named.is_some_and(|named| named.contains(&metric));
+        if is_named || !whatever { metric } else { None }
+    });
+    metrics
+        .map(|metric| Touched {
+            device: work.device.clone(),
+            metric,
+            hour,
+        })
+        .collect()
+}
+
+/// Begins anew after somebody else's write came between, a few times; `None` is such a write.
+async fn with_tries<T, F: Future<Output = Result<Option<T>, WorkError>>>(
+    context: &Context,
+    attempt: impl Fn() -> F,
+) -> Result<T, WorkError> {
     for round in 0..TRIES {
-        if attempt(context, work).await? == Write::Done {
-            return Ok(());
+        if let Some(done) = Box::pin(attempt()).await? {
+            return Ok(done);
         }
         let pause = u64::from(context.random.up_to(20 << round));
         tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
@@ -311,196 +430,143 @@ async fn day(context: &Context, work: &Work) -> Result<(), WorkError> {
     Err(WorkError::Contended)
 }
 
-/// The stored roll-ups of a metric that the work is about, read before the raw data.
+/// An hour that was read again.
 #[derive(Debug)]
-struct Series {
-    metric: Metric,
-    minutes: BTreeMap<Hour, Stored>,
-    day: Option<Stored>,
-    month: Option<Stored>,
+struct RolledHour {
+    /// The metrics whose minutes are in line with the raw data.
+    metrics: Vec<Metric>,
+    /// Those for which there was no time.
+    left: Vec<Metric>,
+    is_settled: bool,
 }
 
-async fn attempt(context: &Context, work: &Work) -> Result<Write, WorkError> {
+/// Rolls an hour up by the minute, and compacts it if it is settled.
+async fn rolled_hour(
+    context: &Context,
+    work: &Work,
+    hour: Hour,
+    metrics: &BTreeSet<Option<Metric>>,
+    stop: Timestamp,
+) -> Result<Option<RolledHour>, WorkError> {
     let now = context.now();
-    let mut all = Vec::new();
-    for (metric, hours) in wanted(context, work, now).await? {
-        all.push(stored(context, work, metric, hours, now).await?);
-    }
-    let raw = raw(context, work, now).await?;
-    for series in all {
-        if rolled_up(context, work, series, &raw, now).await? == Write::Conflict {
-            return Ok(Write::Conflict);
-        }
-    }
-    for chunks in raw.values() {
-        if is_settled(chunks.union.hour(), now)
-            && chunks.needs_compaction()
-            && compacted(context, work, chunks, now).await? == Write::Conflict
-        {
-            return Ok(Write::Conflict);
-        }
-    }
-    Ok(Write::Done)
-}
-
-/// The metrics that were touched, each with its hours.
-async fn wanted(
-    context: &Context,
-    work: &Work,
-    now: i64,
-) -> Result<BTreeMap<Metric, BTreeSet<Hour>>, WorkError> {
-    let mut wanted: BTreeMap<Metric, BTreeSet<Hour>> = BTreeMap::new();
-    let mut whatever = Vec::new();
-    for (&hour, metrics) in &work.hours {
-        for metric in metrics {
-            match metric {
-                Some(metric) => {
-                    wanted.entry(metric.clone()).or_default().insert(hour);
-                }
-                None => whatever.push(hour),
-            }
-        }
-    }
-    if !whatever.is_empty() {
-        for chunks in raw(context, work, now).await?.values() {
-            let hour = chunks.union.hour();
-            if whatever.contains(&hour) {
-                for (metric, _) in chunks.union.metrics() {
-                    if let Ok(metric) = metric.parse() {
-                        wanted.entry(metric).or_default().insert(hour);
-                    }
-                }
-            }
-        }
-    }
-    Ok(wanted)
-}
-
-async fn stored(
-    context: &Context,
-    work: &Work,
-    metric: Metric,
-    hours: BTreeSet<Hour>,
-    now: i64,
-) -> Result<Series, WorkError> {
     let (store, device) = (&context.store, &work.device);
-    let month = if is_day_settled(work.day, now) {
-        let period = Period::Days(work.day);
-        Some(store.rollups(device, &metric, period).await?)
-    } else {
-        None
-    };
-    let day = if hours.iter().any(|&hour| is_settled(hour, now)) {
-        let period = Period::Hours(work.day);
-        Some(store.rollups(device, &metric, period).await?)
-    } else {
-        None
-    };
-    let mut minutes = BTreeMap::new();
-    for hour in hours {
-        let period = Period::Minutes(hour);
-        minutes.insert(hour, store.rollups(device, &metric, period).await?);
+    let mut wanted: BTreeSet<Metric> = metrics.iter().flatten().cloned().collect();
+    if metrics.contains(&None) {
+        let raw = store.hour_chunks(device, hour, now).await?;
+        wanted.extend(raw.union.metrics().filter_map(|(name, _)| name.parse().ok()));
     }
-    Ok(Series {
-        metric,
-        minutes,
-        day,
-        month,
-    })
-}
+    let period = Period::Minutes(hour);
+    let keys: Vec<_> = wanted.iter().map(|metric| (metric, period)).collect();
+    let stored = store.rollups_of(device, &keys).await?;
+    let raw = store.hour_chunks(device, hour, now).await?;
 
-/// The raw data of the touched hours.
-async fn raw(
-    context: &Context,
-    work: &Work,
-    now: i64,
-) -> Result<BTreeMap<Hour, HourChunks>, WorkError> {
-    let mut raw = BTreeMap::new();
-    if work.hours.len() >= MANY_HOURS {
-        let hours = context
-            .store
-            .day_chunks(&work.device, work.day, None)
-            .await?;
-        for chunks in hours {
-            let hour = chunks.union.hour();
-            if work.hours.contains_key(&hour) {
-                raw.insert(hour, chunks);
+    let mut stored: BTreeMap<&str, (&Metric, Stored)> = wanted
+        .iter()
+        .zip(stored)
+        .map(|(metric, stored)| (metric.as_str(), (metric, stored)))
+        .collect();
+    let mut changed = Vec::new();
+    for ((name, rows), (_, again)) in raw.union.metrics().zip(raw.union.metrics()) {
+        if let Some((metric, stored)) = stored.remove(name) {
+            let next = Stored {
+                rollups: renewed(&stored.rollups, &minutes(hour, rows)),
+                seen: Seen::readings(again),
+                version: stored.version,
+            };
+            if next != stored {
+                changed.push((metric, next));
             }
         }
-    } else {
-        for &hour in work.hours.keys() {
-            let chunks = context.store.hour_chunks(&work.device, hour, now).await?;
-            raw.insert(hour, chunks);
+    }
+    let writes = stream::iter(changed).map(|(metric, next)| async move {
+        if context.clock.now() >= stop {
+            return Ok((metric, None));
+        }
+        let write = replace(store, device, metric, period, next).await?;
+        Ok::<_, StoreError>((metric, Some(write)))
+    });
+    let mut writes = writes.map(Box::pin).buffer_unordered(WRITES_AT_ONCE);
+    let mut left = BTreeSet::new();
+    let mut is_conflict = false;
+    while let Some(write) = writes.next().await {
+        match write? {
+            (metric, None) => {
+                left.insert(metric.clone());
+            }
+            (_, Some(write)) => is_conflict |= write == Write::Conflict,
         }
     }
-    Ok(raw)
+    drop(writes);
+    let is_settled = is_settled(hour, now);
+    if is_settled && raw.needs_compaction() {
+        is_conflict |= compacted(context, device, &raw, now).await? == Write::Conflict;
+    }
+    if is_conflict {
+        return Ok(None);
+    }
+    Ok(Some(RolledHour {
+        metrics: wanted.difference(&left).cloned().collect(),
+        left: left.into_iter().collect(),
+        is_settled,
+    }))
 }
 
-/// Writes the roll-ups of a series that changed: minutes, then hours, then days.
-async fn rolled_up(
+/// Puts settled hours of a series into their day and, once that is settled, the day into its month.
+async fn rolled_day(
     context: &Context,
-    work: &Work,
-    series: Series,
-    raw: &BTreeMap<Hour, HourChunks>,
-    now: i64,
-) -> Result<Write, WorkError> {
-    let (store, device, metric) = (&context.store, &work.device, &series.metric);
-    let mut day = series.day.clone();
-    for (&hour, stored) in &series.minutes {
+    device: &DeviceId,
+    day: Day,
+    metric: &Metric,
+    hours: &[Hour],
+) -> Result<Option<()>, WorkError> {
+    let store = &context.store;
+    let (in_month, in_day) = (Period::Days(day), Period::Hours(day));
+    let month = if is_day_settled(day, context.now()) {
+        Some(store.rollups(device, metric, in_month).await?)
+    } else {
+        None
+    };
+    let stored = store.rollups(device, metric, in_day).await?;
+    let keys: Vec<_> = hours
+        .iter()
+        .map(|&hour| (metric, Period::Minutes(hour)))
+        .collect();
+    let minutes = store.rollups_of(device, &keys).await?;
+
+    let mut next = stored.clone();
+    for (hour, minutes) in hours.iter().zip(minutes) {
+        if let Some(whole) = minutes.rollups.total() {
+            next.rollups.set(hour.of_day(), whole);
+            next.seen.set(hour.of_day(), &minutes.seen);
+        }
+    }
+    let (whole, seen) = (next.rollups.total(), next.seen.clone());
+    if next != stored && replace(store, device, metric, in_day, next).await? == Write::Conflict {
+        return Ok(None);
+    }
+    if let (Some(stored), Some(whole)) = (month, whole) {
         let mut next = stored.clone();
-        let rows = || {
-            let mut metrics = raw.get(&hour)?.union.metrics();
-            let (_, rows) = metrics.find(|(name, _)| *name == metric.as_str())?;
-            Some(rows)
-        };
-        if let (Some(rows), Some(again)) = (rows(), rows()) {
-            next.rollups = renewed(&stored.rollups, &minutes(hour, rows));
-            next.seen = Seen::readings(again);
-        }
-        if is_settled(hour, now)
-            && let (Some(day), Some(rollup)) = (&mut day, next.rollups.total())
+        let slot = day.date().day().unsigned_abs();
+        next.rollups.set(slot, whole);
+        next.seen.set(slot, &seen);
+        if next != stored
+            && replace(store, device, metric, in_month, next).await? == Write::Conflict
         {
-            day.rollups.set(hour.of_day(), rollup);
-            day.seen.set(hour.of_day(), &next.seen);
-        }
-        let period = Period::Minutes(hour);
-        if replaced(store, device, metric, period, stored, next).await? == Write::Conflict {
-            return Ok(Write::Conflict);
+            return Ok(None);
         }
     }
-    let (Some(stored), Some(day)) = (series.day, day) else {
-        return Ok(Write::Done);
-    };
-    let mut month = series.month.clone();
-    if let (Some(month), Some(rollup)) = (&mut month, day.rollups.total()) {
-        let slot = work.day.date().day().unsigned_abs();
-        month.rollups.set(slot, rollup);
-        month.seen.set(slot, &day.seen);
-    }
-    let period = Period::Hours(work.day);
-    if replaced(store, device, metric, period, &stored, day).await? == Write::Conflict {
-        return Ok(Write::Conflict);
-    }
-    let (Some(stored), Some(month)) = (series.month, month) else {
-        return Ok(Write::Done);
-    };
-    let period = Period::Days(work.day);
-    Ok(replaced(store, device, metric, period, &stored, month).await?)
+    Ok(Some(()))
 }
 
-/// Writes roll-ups unless they are, and are made of, what is stored.
-async fn replaced(
+/// Writes roll-ups in place of those whose version they have.
+async fn replace(
     store: &SensorStore,
     device: &DeviceId,
     metric: &Metric,
     period: Period,
-    stored: &Stored,
     mut next: Stored,
 ) -> Result<Write, StoreError> {
-    if next == *stored {
-        return Ok(Write::Done);
-    }
-    next.version = stored.version + 1;
+    next.version += 1;
     store.put_rollups(device, metric, period, &next).await
 }
 
@@ -508,7 +574,7 @@ async fn replaced(
 /// and what only chunks that soon expire have is written again to be kept.
 async fn compacted(
     context: &Context,
-    work: &Work,
+    device: &DeviceId,
     chunks: &HourChunks,
     now: i64,
 ) -> Result<Write, WorkError> {
@@ -518,16 +584,15 @@ async fn compacted(
     if frames.len() == 1 {
         let frame = frames.remove(0);
         let expires_at = expires_at(&chunks.union, true, retention, now);
-        let put =
-            context
-                .store
-                .put_compacted(&work.device, hour, frame, expires_at, chunks.version());
+        let put = context
+            .store
+            .put_compacted(device, hour, frame, expires_at, chunks.version());
         return Ok(put.await?);
     }
     let rest = chunks.not_kept()?;
     let expires_at = expires_at(&rest, true, retention, now);
     let kept = rest.encode()?.into_iter().map(|frame| NewChunk {
-        device: work.device.clone(),
+        device: device.clone(),
         hour,
         tier: Tier::Late,
         kept: true,

@@ -20,8 +20,7 @@ use shared::{
     sensors::{
         device::model::member_error,
         model::{DAY_MS, DeviceId, EARLIEST_MS, Hour, LATEST_MS},
-        rules::Touched,
-        store::SHARDS,
+        rules::{Lane, Touched},
     },
 };
 use utoipa::ToSchema;
@@ -99,7 +98,8 @@ pub async fn recompute(
         })
         .collect();
     let now = context.clock.now().as_millisecond();
-    let shard = u8::try_from(context.random.up_to(u32::from(SHARDS) - 1)).unwrap_or(0);
+    let [random] = context.random.bytes();
+    let shard = Lane::Backlog.shard(random);
     let entry = base32(u128::from_le_bytes(context.random.bytes()), BASE32_LENGTH);
     context
         .store

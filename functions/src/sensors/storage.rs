@@ -23,7 +23,7 @@ use shared::{
         chunk::{Chunk, ChunkError, Row},
         model::{DeviceId, Hour, Metric},
         rules::{Tier, Touched, closings, expires_at, is_kept},
-        store::{NewChunk, SHARDS, SensorStore, StoreError},
+        store::{NewChunk, SensorStore, StoreError},
     },
 };
 
@@ -251,7 +251,7 @@ async fn note<Q>(
 ) -> Result<(), StoreError> {
     let now = at.as_millisecond();
     let id = uuid_v7(at, context.random.bytes()).simple().to_string();
-    let shard = context.random.bytes::<1>()[0] % SHARDS;
+    let shard = shared::sensors::rules::Lane::Live.shard(context.random.bytes::<1>()[0]);
     let touched: Vec<Touched> = touched.into_iter().collect();
     let mut closings = closings(&touched, now);
     for (&due, touched) in &mut closings {

@@ -1,13 +1,16 @@
 //! Decisions about readings in the table: where a chunk goes and how long it lives, when an hour is
 //! settled, what is compacted, and what a roll-up is made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::{
     chunk::{Chunk, ChunkError, Row},
-    model::{Day, DeviceId, Hour, MINUTE_MS, Metric},
+    model::{DAY_MS, Day, DeviceId, Hour, MINUTE_MS, Metric},
     rollup::{Rollup, Rollups},
 };
 
@@ -19,9 +22,17 @@ pub const LATE_AFTER: i64 = 5 * MINUTE_MS;
 /// The ten minutes in between outlast every writer that began while the hour was not late.
 pub const SETTLED_AFTER: i64 = 15 * MINUTE_MS;
 
+/// Milliseconds that clocks may differ: what is to be done once an hour is settled is due so much
+/// later, so that it is settled by every clock.
+const SKEW: i64 = MINUTE_MS;
+
 /// Milliseconds that a small chunk lives, unless raw data is kept for a shorter time: long enough to
 /// mend an aggregator that stood still, whose lag rings within minutes.
 pub const SMALL_CHUNK_LIFE: i64 = 14 * 24 * 60 * MINUTE_MS;
+
+/// Milliseconds that kept chunks outlive the retention: the table removes what has expired within
+/// days and in any order, and a small chunk must be gone before the chunk that replaced it.
+const GRACE: i64 = 3 * DAY_MS;
 
 /// Readings from which a chunk is worth keeping as it is: merging it would save little.
 pub const DENSE: usize = 200;
@@ -79,14 +90,54 @@ pub const fn is_kept(readings: usize) -> bool {
     readings >= DENSE
 }
 
-/// When a chunk written at `now` expires, in milliseconds of Unix time; `retention` is counted from
-/// the latest arrival in it.
+/// When a chunk written at `now` expires, in milliseconds of Unix time; a kept one some days after
+/// `retention`, counted from the latest arrival in it.
 #[must_use]
 pub fn expires_at(chunk: &Chunk, kept: bool, retention: i64, now: i64) -> i64 {
     if kept {
-        chunk.arrived().unwrap_or(now) + retention
+        chunk.arrived().unwrap_or(now) + retention + GRACE
     } else {
         now + retention.min(SMALL_CHUNK_LIFE)
+    }
+}
+
+/// Which part of the log a touched hour goes to: history must not hold up what is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Hours of the last day or so, worked off first.
+    Live,
+    /// Older ones: backfills, and devices that were long out of reach.
+    Backlog,
+}
+
+impl Lane {
+    /// Both, the more urgent one first.
+    pub const ALL: [Self; 2] = [Self::Live, Self::Backlog];
+
+    /// The lane of an hour that is touched at `now`.
+    #[must_use]
+    pub const fn of(hour: Hour, now: i64) -> Self {
+        if now >= hour.end() + DAY_MS {
+            Self::Backlog
+        } else {
+            Self::Live
+        }
+    }
+
+    /// The log's partitions that are its own, so that many writers share the load.
+    #[must_use]
+    pub const fn shards(self) -> Range<u8> {
+        match self {
+            Self::Live => 0..16,
+            Self::Backlog => 16..20,
+        }
+    }
+
+    /// One of its partitions, chosen by a random byte.
+    #[must_use]
+    pub const fn shard(self, random: u8) -> u8 {
+        let Range { start, end } = self.shards();
+        start + random % (end - start)
     }
 }
 
@@ -277,7 +328,7 @@ pub struct Work {
 }
 
 /// Hours, each with the metrics that were touched; `None` for whatever it has.
-pub type TouchedHours = BTreeMap<Hour, Vec<Option<Metric>>>;
+pub type TouchedHours = BTreeMap<Hour, BTreeSet<Option<Metric>>>;
 
 impl Work {
     /// The work in what was touched, by device and day, each thing once.
@@ -291,10 +342,7 @@ impl Work {
         } in touched
         {
             let hours = days.entry((device, hour.day())).or_default();
-            let metrics = hours.entry(hour).or_default();
-            if !metrics.contains(&metric) {
-                metrics.push(metric);
-            }
+            hours.entry(hour).or_default().insert(metric);
         }
         days.into_iter()
             .map(|((device, day), hours)| Self { device, day, hours })
@@ -324,8 +372,8 @@ pub fn closings(touched: &[Touched], now: i64) -> BTreeMap<i64, Vec<Touched>> {
             ..touched.clone()
         };
         for again in [touched.clone(), last] {
-            let due = settles_at(again.hour);
-            if now < due {
+            if !is_settled(again.hour, now) {
+                let due = settles_at(again.hour) + SKEW;
                 closings.entry(due).or_default().insert(again);
             }
         }
@@ -379,6 +427,19 @@ mod tests {
     }
 
     #[test]
+    fn history_has_partitions_of_its_own() {
+        let day_after = HOUR.end() + DAY_MS;
+        assert_eq!(Lane::of(HOUR, day_after - 1), Lane::Live);
+        assert_eq!(Lane::of(HOUR, day_after), Lane::Backlog);
+        for byte in 0..=u8::MAX {
+            for lane in Lane::ALL {
+                assert!(lane.shards().contains(&lane.shard(byte)));
+            }
+        }
+        assert_eq!(Lane::Live.shards().end, Lane::Backlog.shards().start);
+    }
+
+    #[test]
     fn an_hour_is_open_then_late_then_settled() {
         let end = HOUR.end();
         let minutes = |minutes: i64| end + minutes * MINUTE_MS;
@@ -395,7 +456,7 @@ mod tests {
     fn what_is_kept_lives_from_its_arrival_and_the_rest_for_two_weeks() {
         let day = 24 * 60 * MINUTE_MS;
         let chunk = chunk(&[(1, 2.0)], 1_000);
-        assert_eq!(expires_at(&chunk, true, 90 * day, 5_000), 1_000 + 90 * day);
+        assert_eq!(expires_at(&chunk, true, 90 * day, 5_000), 1_000 + 93 * day);
         assert_eq!(expires_at(&chunk, false, 90 * day, 5_000), 5_000 + 14 * day);
         assert_eq!(expires_at(&chunk, false, 7 * day, 5_000), 5_000 + 7 * day);
     }
@@ -459,10 +520,8 @@ mod tests {
         let both = [one.clone(), touched("pump-2", "value", HOUR)];
         let closing = closings(&both, HOUR.start());
         let due: Vec<_> = closing.iter().map(|(due, all)| (*due, all.len())).collect();
-        assert_eq!(
-            due,
-            [(settles_at(HOUR), 2), (settles_at(HOUR.day().hour(23)), 2)]
-        );
+        let after = |hour| settles_at(hour) + SKEW;
+        assert_eq!(due, [(after(HOUR), 2), (after(last.hour), 2)]);
         let settled = closings(std::slice::from_ref(&one), settles_at(HOUR));
         assert_eq!(
             settled.into_values().collect::<Vec<_>>(),

@@ -15,7 +15,10 @@
 //! A settled day's raw data is one Query, `sk < "S"`: the chunks written while its hours were open
 //! lie behind and are only asked for where an hour was not compacted.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    str::FromStr,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -36,9 +39,6 @@ use crate::{
         string, take_bytes, text,
     },
 };
-
-/// Partitions of the log, so that many writers share its load.
-pub const SHARDS: u8 = 16;
 
 /// Most things touched that one log entry names: some 10 KB, and a part of one run's work.
 pub const MOST_TOUCHED: usize = 500;
@@ -401,7 +401,7 @@ impl SensorStore {
     }
 
     /// Notes what was touched, in as many log entries as it takes, `id` naming them in partition
-    /// `shard`. They are worked off once they are due, in milliseconds of Unix time.
+    /// `shard` of a [`Lane`](super::rules::Lane). They are worked off once they are due, in milliseconds of Unix time.
     ///
     /// # Errors
     ///
@@ -416,7 +416,7 @@ impl SensorStore {
         let mut items = Vec::new();
         for (part, touched) in touched.chunks(MOST_TOUCHED).enumerate() {
             let mut item = key(
-                log_pk(shard % SHARDS),
+                log_pk(shard),
                 format!("{}#{id}-{part}", due_text(due)),
             );
             let frame = touched_frame(touched).map_err(StoreError::Log)?;
@@ -510,6 +510,32 @@ impl SensorStore {
             None => Ok(Stored::default()),
             Some(mut item) => stored_from(&mut item, &pk),
         }
+    }
+
+    /// Roll-ups of a device's series, strongly consistent, in the order in which they were asked for;
+    /// none and version 0 where nothing is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table fails or an item cannot be read.
+    pub async fn rollups_of(
+        &self,
+        device: &DeviceId,
+        wanted: &[(&Metric, Period)],
+    ) -> Result<Vec<Stored>, StoreError> {
+        let place = |(metric, period): &(&Metric, Period)| (series_pk(device, metric), period.sk());
+        let keys = wanted.iter().map(place).map(|(pk, sk)| key(pk, sk)).collect();
+        let mut found = HashMap::new();
+        for mut item in self.table.get_many(keys).await? {
+            let pk = string(&item, device, "pk")?.to_owned();
+            let sk = string(&item, &pk, "sk")?.to_owned();
+            let stored = stored_from(&mut item, &pk)?;
+            found.insert((pk, sk), stored);
+        }
+        Ok(wanted
+            .iter()
+            .map(|wanted| found.remove(&place(wanted)).unwrap_or_default())
+            .collect())
     }
 
     /// Replaces roll-ups of a series if the stored ones still have the version before, 0 for none.

@@ -47,7 +47,7 @@ def batching(client, device):
         return callback
 
     callbacks = {f"{name}_callback": count(name) for name in outcomes}
-    with client.write_api(write_options=WriteOptions(batch_size=400, flush_interval=10_000), **callbacks) as writer:
+    with client.write_api(write_options=WriteOptions(batch_size=400, flush_interval=1_000), **callbacks) as writer:
         for at in range(1000):
             writer.write("bucket", record=point(device, "batched", float(at), at))
     return outcomes

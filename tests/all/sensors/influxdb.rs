@@ -29,10 +29,9 @@ fn influxdb_s_own_client_writes_unmodified() {
         String::from_utf8_lossy(&client.stderr)
     );
     let told: Value = serde_json::from_slice(&client.stdout).expect("it says what it was told");
-    assert_eq!(
-        told["batching"],
-        json!({"success": 3, "error": 0, "retry": 0})
-    );
+    let batching = &told["batching"];
+    assert!(batching["success"].as_u64() >= Some(3), "{batching}");
+    assert_eq!(json!([batching["error"], batching["retry"]]), json!([0, 0]));
     for is_gzip in ["False", "True"] {
         let bad = &told[format!("bad line {is_gzip}")];
         assert_eq!((&bad["status"], &bad["line"]), (&json!(400), &json!(2)));

@@ -205,7 +205,7 @@ async fn play(steps: Vec<Step>) -> Result<Seen, TestCaseError> {
     raw_data_agrees(&world, &store, &seen.distinct).await?;
     let idle = world.aggregate(&process).await;
     prop_assert_eq!(
-        (idle.entries, idle.days),
+        (idle.entries, idle.hours),
         (0, 0),
         "the log is empty in the end"
     );

@@ -18,8 +18,8 @@ use shared::{
         device::store::DeviceStore,
         model::{DAY_MS, Day, HOUR_MS, Hour, MINUTE_MS, Metric},
         rollup::{Rollup, Rollups, Sum},
-        rules::{self, Seen, Tier},
-        store::{NewChunk, Period, SHARDS, SensorStore, Stored},
+        rules::{self, Lane, Seen, Tier},
+        store::{NewChunk, Period, SensorStore, Stored},
     },
     testing::{Database, Table},
 };
@@ -616,7 +616,7 @@ async fn recomputing_notes_every_hour_of_the_range() {
         (202, json!({"device_id": "b-1", "hours": 744}))
     );
     let mut hours = Vec::new();
-    for shard in 0..SHARDS {
+    for shard in Lane::Backlog.shards() {
         for entry in house.store.due(shard, NOW, 10).await.unwrap() {
             let touched = entry.touched.unwrap();
             assert!(
