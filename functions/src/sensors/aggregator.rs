@@ -178,8 +178,16 @@ fn tell(context: &Context, report: &Report) {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let seconds = |seconds: i64| f64::from(u32::try_from(seconds.max(0)).unwrap_or(u32::MAX));
     let mut metrics = Metrics::from_env();
-    metrics.put("AggregationLagSeconds", Unit::Seconds, seconds(report.lag_seconds));
-    metrics.put("BacklogLagSeconds", Unit::Seconds, seconds(report.backlog_seconds));
+    metrics.put(
+        "AggregationLagSeconds",
+        Unit::Seconds,
+        seconds(report.lag_seconds),
+    );
+    metrics.put(
+        "BacklogLagSeconds",
+        Unit::Seconds,
+        seconds(report.backlog_seconds),
+    );
     metrics.count("AggregatedHours", count(report.hours));
     metrics.count("AggregationFailed", count(report.failed));
     metrics.flush(context.clock.now());
@@ -231,7 +239,10 @@ async fn lane(
         }
         report.failed += unreadable.len();
         let Some(oldest) = entries.iter().map(|entry| entry.due).min() else {
-            return Ok(None);
+            if unreadable.is_empty() {
+                return Ok(None);
+            }
+            continue;
         };
         let round = work_off(context, &entries, stop).await;
         report.hours += round.hours;
@@ -267,7 +278,9 @@ async fn due(context: &Context, lane: Lane, limit: i32) -> Result<Vec<Entry>, St
 async fn put_back(context: &Context, entries: &[Entry], round: &Round) -> Result<(), StoreError> {
     let mut shards: BTreeMap<u8, (i64, BTreeSet<&Touched>)> = BTreeMap::new();
     for entry in entries {
-        let (due, touched) = shards.entry(entry.shard).or_insert((entry.due, BTreeSet::new()));
+        let (due, touched) = shards
+            .entry(entry.shard)
+            .or_insert((entry.due, BTreeSet::new()));
         *due = entry.due.min(*due);
         touched.extend(entry.touched.iter().flatten());
     }
@@ -279,7 +292,10 @@ async fn put_back(context: &Context, entries: &[Entry], round: &Round) -> Result
             same.map(|touched| (*touched).clone()).collect()
         };
         let id = uuid_v7(at, context.random.bytes()).simple().to_string();
-        context.store.note(&among(&round.left), due, shard, &id).await?;
+        context
+            .store
+            .note(&among(&round.left), due, shard, &id)
+            .await?;
         let failed = among(&round.failed);
         context.store.note(&failed, retry_at, shard, &id).await?;
     }
@@ -302,7 +318,12 @@ impl Round {
     }
 
     /// Notes that some of a day's work was not done, and why.
-    fn undone(&mut self, work: &Work, touched: impl IntoIterator<Item = Touched>, error: &WorkError) {
+    fn undone(
+        &mut self,
+        work: &Work,
+        touched: impl IntoIterator<Item = Touched>,
+        error: &WorkError,
+    ) {
         let (device, day) = (work.device.as_str(), work.day.date().to_string());
         let chain = telemetry::chain(error);
         if error.retryable() {
@@ -360,7 +381,9 @@ async fn day(context: &Context, work: &Work, stop: Timestamp) -> Round {
         match with_tries(context, || rolled_hour(context, work, hour, metrics, stop)).await {
             Ok(done) => {
                 round.hours += 1;
-                round.left.extend(touched_in(work, hour, done.left.into_iter().map(Some)));
+                round
+                    .left
+                    .extend(touched_in(work, hour, done.left.into_iter().map(Some)));
                 if done.is_settled {
                     for metric in done.metrics {
                         settled.entry(metric).or_default().push(hour);
@@ -453,7 +476,11 @@ async fn rolled_hour(
     let mut wanted: BTreeSet<Metric> = metrics.iter().flatten().cloned().collect();
     if metrics.contains(&None) {
         let raw = store.hour_chunks(device, hour, now).await?;
-        wanted.extend(raw.union.metrics().filter_map(|(name, _)| name.parse().ok()));
+        wanted.extend(
+            raw.union
+                .metrics()
+                .filter_map(|(name, _)| name.parse().ok()),
+        );
     }
     let period = Period::Minutes(hour);
     let keys: Vec<_> = wanted.iter().map(|metric| (metric, period)).collect();

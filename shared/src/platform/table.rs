@@ -19,6 +19,7 @@ use aws_sdk_dynamodb::{
         ReturnConsumedCapacity, WriteRequest,
     },
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 /// An item, or its key.
 pub type Item = HashMap<String, AttributeValue>;
@@ -30,6 +31,9 @@ const BATCH_WRITE: usize = 25;
 /// Most items that one batch of reads takes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const BATCH_READ: usize = 100;
+
+/// Batches of writes under way at a time.
+const WRITES_AT_ONCE: usize = 8;
 
 /// Times that a batch's unprocessed rest is sent again before it is given back to the caller.
 const BATCH_ROUNDS: u32 = 8;
@@ -383,34 +387,40 @@ impl Table {
     }
 
     async fn write_many(&self, mut writes: Vec<WriteRequest>) -> Result<(), TableError> {
+        let mut batches = Vec::with_capacity(writes.len().div_ceil(BATCH_WRITE));
         while !writes.is_empty() {
-            let mut rest: Vec<_> = writes.drain(..writes.len().min(BATCH_WRITE)).collect();
-            for round in 0..BATCH_ROUNDS {
-                pause_before(round).await;
-                let out = self
-                    .client
-                    .batch_write_item()
-                    .request_items(&self.name, rest)
-                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                    .send()
-                    .await
-                    .map_err(TableError::of("BatchWriteItem"))?;
-                for consumed in out.consumed_capacity() {
-                    self.meter.count_write(Some(consumed));
-                }
-                rest = out
-                    .unprocessed_items
-                    .and_then(|mut tables| tables.remove(&self.name))
-                    .unwrap_or_default();
-                if rest.is_empty() {
-                    break;
-                }
+            let rest = writes.split_off(writes.len().saturating_sub(BATCH_WRITE));
+            batches.push(self.write_batch(rest));
+        }
+        stream::iter(batches)
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn write_batch(&self, mut rest: Vec<WriteRequest>) -> Result<(), TableError> {
+        for round in 0..BATCH_ROUNDS {
+            pause_before(round).await;
+            let out = self
+                .client
+                .batch_write_item()
+                .request_items(&self.name, rest)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(TableError::of("BatchWriteItem"))?;
+            for consumed in out.consumed_capacity() {
+                self.meter.count_write(Some(consumed));
             }
-            if !rest.is_empty() {
-                return Err(unprocessed("BatchWriteItem"));
+            rest = out
+                .unprocessed_items
+                .and_then(|mut tables| tables.remove(&self.name))
+                .unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(());
             }
         }
-        Ok(())
+        Err(unprocessed("BatchWriteItem"))
     }
 }
 
@@ -511,7 +521,7 @@ async fn pause_before(round: u32) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex, PoisonError};
+    use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
     use aws_smithy_runtime_api::client::{
         http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
@@ -636,6 +646,43 @@ mod tests {
         assert!(!table.put(no_key).await.unwrap_err().retryable());
         let absent = Table::new(database.client(), "Nothings".to_owned());
         assert!(absent.put(thing(1)).await.unwrap_err().retryable());
+    }
+
+    /// Answers each write after others had their turn, and counts those that wait meanwhile.
+    #[derive(Debug, Clone, Default)]
+    struct Slow {
+        waiting: Arc<AtomicUsize>,
+        most: Arc<AtomicUsize>,
+        done: Arc<AtomicUsize>,
+    }
+
+    impl HttpConnector for Slow {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let slow = self.clone();
+            HttpConnectorFuture::new(async move {
+                let waiting = slow.waiting.fetch_add(1, Ordering::SeqCst) + 1;
+                slow.most.fetch_max(waiting, Ordering::SeqCst);
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                slow.waiting.fetch_sub(1, Ordering::SeqCst);
+                slow.done.fetch_add(1, Ordering::SeqCst);
+                let ok = http::StatusCode::OK.into();
+                Ok(HttpResponse::new(ok, SdkBody::from("{}")))
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn batches_are_written_side_by_side_but_not_all() {
+        let slow = Slow::default();
+        let connector = SharedHttpConnector::new(slow.clone());
+        let http = http_client_fn(move |_, _| connector.clone());
+        let client = Connection::to_emulator("http://127.0.0.1:1", http).dynamodb();
+        let table = Table::new(client, "Things".to_owned());
+        table.put_many((0..501).map(thing).collect()).await.unwrap();
+        assert_eq!(slow.done.load(Ordering::SeqCst), 21);
+        assert_eq!(slow.most.load(Ordering::SeqCst), WRITES_AT_ONCE);
     }
 
     /// Answers batches, doing only the first `share` of each and leaving the rest unprocessed.

@@ -15,11 +15,13 @@
 //! A frame is that of [`frame`](crate::frame). As a message it is base64 (RFC 4648, section 4) without
 //! padding, for a message body is text.
 
+use std::collections::HashMap;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use uuid::Uuid;
 
 use super::{
-    model::{DeviceId, EARLIEST_MS, LATEST_MS, MOST_METADATA_BYTES, MOST_UNIT_BYTES, Metric},
+    model::{DeviceId, EARLIEST_MS, Hour, LATEST_MS, MOST_METADATA_BYTES, MOST_UNIT_BYTES, Metric},
     readings::{Reading, Readings},
 };
 use crate::frame::{Column, Frame, FrameError, Limits, TextColumn};
@@ -30,6 +32,14 @@ const MAGIC: [u8; 2] = [0xba, 0x01];
 /// implementation of SQS, and four of 64 KiB are billed as four requests either way.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 pub const MOST_MESSAGE_BYTES: usize = 250 * 1024;
+
+/// Most bytes of text, a row's unit and metadata, of a message. Text that repeats takes few bytes in
+/// it, but a reader takes 48 MiB decoded at most and holds a text up to three times while it decodes.
+const MOST_TEXT_BYTES: usize = 8 << 20;
+
+/// Most times that a message goes over to another series or hour: each may be a chunk of its own, so
+/// this bounds what it costs to store one.
+pub const MOST_CHANGES: usize = 2_000;
 
 /// Why a message holds no batch. None of these passes with time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +79,42 @@ impl Batch {
     pub fn encode_messages(&self, most_bytes: usize) -> Result<Vec<String>, BatchError> {
         let order = self.by_series();
         let mut messages = Vec::new();
-        self.encode_rows(&order, most_bytes, &mut messages)?;
+        let mut rest = &order[..];
+        while !rest.is_empty() {
+            let (mut bytes, mut changes, mut current) = (0, 0, None);
+            let fitting = rest
+                .iter()
+                .take(Limits::default().rows)
+                .take_while(|&&row| {
+                    let next = Some(self.series_and_hour(row));
+                    changes += usize::from(next != current);
+                    current = next;
+                    bytes += self.unit(row).len() + self.metadata(row).len();
+                    changes <= MOST_CHANGES && bytes <= MOST_TEXT_BYTES
+                });
+            let (fitting, others) = rest.split_at(fitting.count());
+            self.encode_rows(fitting, most_bytes, &mut messages)?;
+            rest = others;
+        }
         Ok(messages)
+    }
+
+    fn series_and_hour(&self, row: u32) -> (u32, Hour) {
+        let row = row as usize;
+        let readings = &self.readings;
+        (readings.series_of[row], Hour::of(readings.timestamps[row]))
+    }
+
+    fn unit(&self, row: u32) -> &str {
+        let number = self.readings.unit_of.get(row as usize).copied();
+        let index = number.and_then(|number| number.checked_sub(1));
+        index.map_or("", |index| &self.readings.units[index as usize])
+    }
+
+    fn metadata(&self, row: u32) -> &str {
+        let metadata = &self.readings.metadata;
+        let found = metadata.binary_search_by_key(&row, |(row, _)| *row);
+        found.map_or("", |at| metadata[at].1.as_str())
     }
 
     fn encode_rows(
@@ -79,25 +123,19 @@ impl Batch {
         most_bytes: usize,
         messages: &mut Vec<String>,
     ) -> Result<(), BatchError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let fits = rows.len() <= Limits::default().rows;
-        let message = if fits {
-            Some(STANDARD_NO_PAD.encode(self.encode(rows)?))
-        } else {
-            None
-        };
-        match message {
-            Some(message) if message.len() <= most_bytes => messages.push(message),
-            _ if rows.len() == 1 => return Err(BatchError::Corrupt("a reading is too large")),
-            _ => {
-                let (first, second) = rows.split_at(rows.len() / 2);
-                self.encode_rows(first, most_bytes, messages)?;
-                self.encode_rows(second, most_bytes, messages)?;
+        if !rows.is_empty() {
+            let message = STANDARD_NO_PAD.encode(self.encode(rows)?);
+            if message.len() <= most_bytes {
+                messages.push(message);
+                return Ok(());
             }
         }
-        Ok(())
+        if rows.len() < 2 {
+            return Err(BatchError::Corrupt("a reading is too large"));
+        }
+        let (first, second) = rows.split_at(rows.len() / 2);
+        self.encode_rows(first, most_bytes, messages)?;
+        self.encode_rows(second, most_bytes, messages)
     }
 
     /// The rows, one series after the other, otherwise in their order.
@@ -153,25 +191,29 @@ impl Batch {
             let valid = rows.iter().map(|&row| trusted(row)).collect();
             frame.push("q", Column::Bool(valid))?;
         }
-        let unit = |row: u32| i64::from(all.unit_of.get(row as usize).copied().unwrap_or(0));
-        let has_units = rows.iter().any(|&row| unit(row) != 0);
-        if has_units {
-            frame.push(
-                "u",
-                Column::Int(rows.iter().map(|&row| unit(row)).collect()),
-            )?;
+        // Only the units of these rows, or a request of very many would fit no message.
+        let mut units = TextColumn::new();
+        if !all.units.is_empty() {
+            let mut numbers = HashMap::from([("", 0)]);
+            let mut unit_of = Vec::with_capacity(rows.len());
+            for &row in rows {
+                let unit = self.unit(row);
+                let next = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
+                let number = *numbers.entry(unit).or_insert(next);
+                if number == next {
+                    units.push(unit)?;
+                }
+                unit_of.push(number);
+            }
+            if !units.is_empty() {
+                frame.push("u", Column::Int(unit_of))?;
+            }
         }
-        let metadata = |row: u32| {
-            let found = all.metadata.binary_search_by_key(&row, |(row, _)| *row);
-            found.map_or("", |at| all.metadata[at].1.as_str())
-        };
-        if !all.metadata.is_empty() && rows.iter().any(|&row| !metadata(row).is_empty()) {
-            let texts = TextColumn::try_from_cells(rows.iter().map(|&row| metadata(row)))?;
+        if !all.metadata.is_empty() && rows.iter().any(|&row| !self.metadata(row).is_empty()) {
+            let texts = TextColumn::try_from_cells(rows.iter().map(|&row| self.metadata(row)))?;
             frame.push("x", Column::Text(texts))?;
         }
-        let units = if has_units { &all.units[..] } else { &[] };
-        let units =
-            Frame::from_columns([("unit", Column::Text(TextColumn::try_from_cells(units)?))])?;
+        let units = Frame::from_columns([("unit", Column::Text(units))])?;
 
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(self.id.as_bytes());
@@ -367,6 +409,82 @@ mod tests {
         }
     }
 
+    fn batch(readings: Readings) -> Batch {
+        Batch {
+            id: Uuid::nil(),
+            arrived: 0,
+            readings,
+        }
+    }
+
+    /// A device's readings, one for each time, unit and metadata.
+    fn labelled<'r>(rows: impl Iterator<Item = (i64, &'r str, &'r str)>) -> Batch {
+        let mut readings = Readings::default();
+        for (timestamp, unit, metadata) in rows {
+            readings.push(Reading {
+                device: "pump-1",
+                metric: "value",
+                timestamp,
+                value: 1.0,
+                is_valid: true,
+                unit,
+                metadata,
+            });
+        }
+        batch(readings)
+    }
+
+    fn decoded(messages: &[String]) -> Vec<Batch> {
+        let parts = messages.iter();
+        parts
+            .map(|message| Batch::decode_message(message).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn much_text_is_split_into_messages_that_a_reader_takes() {
+        let padding = "x".repeat(1_000);
+        let texts: Vec<String> = (0..30_000)
+            .map(|n| format!(r#"{{"n":{n},"padding":"{padding}"}}"#))
+            .collect();
+        for (rows, distinct) in [(30_000, 30_000), (60_000, 1)] {
+            let text = |row: usize| texts[row % distinct].as_str();
+            let batch = labelled((0..rows).zip(0..).map(|(row, time)| (time, "", text(row))));
+            let parts = decoded(&batch.encode_messages(MOST_MESSAGE_BYTES).unwrap());
+            let read = parts.iter().flat_map(|part| part.readings.iter());
+            assert!(
+                read.eq(batch.readings.iter()),
+                "{rows} rows, {distinct} texts"
+            );
+        }
+    }
+
+    #[test]
+    fn a_message_has_no_units_but_those_of_its_rows() {
+        let units: Vec<String> = (0..40_000_u64)
+            .map(|n| format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&n.to_le_bytes())))
+            .collect();
+        let batch = labelled(
+            (0..)
+                .zip(&units)
+                .map(|(time, unit)| (time, unit.as_str(), "")),
+        );
+        let messages = batch.encode_messages(MOST_MESSAGE_BYTES).unwrap();
+        assert!((4..=8).contains(&messages.len()), "{}", messages.len());
+        let parts = decoded(&messages);
+        let read = parts.iter().flat_map(|part| part.readings.iter());
+        assert!(read.eq(batch.readings.iter()));
+    }
+
+    #[test]
+    fn a_message_goes_over_to_another_series_or_hour_a_limited_number_of_times() {
+        let hour = |hour: i64| (hour * 3_600_000, "", "");
+        let batch = labelled((0..4_001).flat_map(|n| [hour(n), hour(n)]));
+        let parts = decoded(&batch.encode_messages(MOST_MESSAGE_BYTES).unwrap());
+        let rows: Vec<usize> = parts.iter().map(|part| part.readings.len()).collect();
+        assert_eq!(rows, [2 * MOST_CHANGES, 2 * MOST_CHANGES, 2]);
+    }
+
     #[test]
     fn a_thousand_readings_of_ten_devices_take_few_bytes() {
         let mut readings = Readings::default();
@@ -383,12 +501,7 @@ mod tests {
                 });
             }
         }
-        let batch = Batch {
-            id: Uuid::nil(),
-            arrived: 0,
-            readings,
-        };
-        let messages = batch.encode_messages(MOST_MESSAGE_BYTES).unwrap();
+        let messages = batch(readings).encode_messages(MOST_MESSAGE_BYTES).unwrap();
         assert_eq!(messages.len(), 1);
         assert!(messages[0].len() < 3000, "{}", messages[0].len());
     }

@@ -21,8 +21,13 @@ const MOST_BYTES: usize = 350 * 1024;
 /// Most rows of a frame that is written; a reader takes more.
 const MOST_ROWS: usize = 100_000;
 
-/// Most readings of one device and hour that are worked on, a thousand a second and more: what
-/// bounds the memory of every reader.
+/// Most bytes of text, a row's metric, unit and metadata, of a frame that is written. Text that
+/// repeats takes few bytes in the frame, but a reader takes 48 MiB decoded at most and holds a text
+/// up to three times while it decodes: in the pool, in the dictionary and in the column.
+const MOST_TEXT_BYTES: usize = 8 << 20;
+
+/// Most readings of one device and hour that are worked on, a thousand a second and more, each
+/// counted once however often it was sent.
 pub const MOST_READINGS: usize = 1 << 22;
 
 /// Why a chunk cannot be read or made. None of these passes with time.
@@ -173,12 +178,9 @@ impl Chunk {
     ///
     /// # Errors
     ///
-    /// [`ChunkError::TooMany`] beyond [`MOST_READINGS`].
+    /// [`ChunkError::TooMany`] beyond [`MOST_READINGS`] that differ in metric or time.
     pub fn push(&mut self, row: Row<'_>) -> Result<(), ChunkError> {
         debug_assert_eq!(Hour::of(row.timestamp), self.hour);
-        if self.rows.len() >= MOST_READINGS {
-            return Err(ChunkError::TooMany);
-        }
         let cells = Cells {
             timestamp: row.timestamp,
             value: row.value,
@@ -189,7 +191,18 @@ impl Chunk {
             is_valid: row.is_valid,
         };
         self.rows.push(cells);
+        self.grown()
+    }
+
+    /// To be called after readings were added: they are counted once they are too many, each once.
+    fn grown(&mut self) -> Result<(), ChunkError> {
         self.settled = false;
+        if self.rows.len() > MOST_READINGS {
+            self.settle();
+        }
+        if self.rows.len() > MOST_READINGS {
+            return Err(ChunkError::TooMany);
+        }
         Ok(())
     }
 
@@ -197,11 +210,8 @@ impl Chunk {
     ///
     /// # Errors
     ///
-    /// [`ChunkError::TooMany`] beyond [`MOST_READINGS`].
+    /// [`ChunkError::TooMany`] beyond [`MOST_READINGS`] that differ in metric or time.
     pub fn absorb(&mut self, other: &Self) -> Result<(), ChunkError> {
-        if self.rows.len() + other.rows.len() > MOST_READINGS {
-            return Err(ChunkError::TooMany);
-        }
         let numbers: Vec<u32> = other
             .texts
             .all
@@ -215,8 +225,7 @@ impl Chunk {
             metadata: renumbered(cells.metadata),
             ..*cells
         }));
-        self.settled = false;
-        Ok(())
+        self.grown()
     }
 
     /// Orders the readings by metric and time and keeps one for each: the one that arrived last; of
@@ -308,23 +317,38 @@ impl Chunk {
     /// [`ChunkError`] when a single reading does not fit, or a frame cannot be made.
     pub fn encode(&self) -> Result<Vec<Vec<u8>>, ChunkError> {
         let mut frames = Vec::new();
-        self.encode_rows(&self.rows, &mut frames)?;
+        let mut rest = &self.rows[..];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fitting = rest.iter().take(MOST_ROWS).take_while(|row| {
+                bytes += self.text_bytes(row);
+                bytes <= MOST_TEXT_BYTES
+            });
+            let (fitting, others) = rest.split_at(fitting.count());
+            self.encode_rows(fitting, &mut frames)?;
+            rest = others;
+        }
         Ok(frames)
     }
 
+    fn text_bytes(&self, row: &Cells) -> usize {
+        let texts = [row.metric, row.unit, row.metadata];
+        texts
+            .map(|number| self.texts.get(number).len())
+            .iter()
+            .sum()
+    }
+
     fn encode_rows(&self, rows: &[Cells], frames: &mut Vec<Vec<u8>>) -> Result<(), ChunkError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        if rows.len() <= MOST_ROWS {
+        if !rows.is_empty() {
             let frame = self.frame(rows)?.encode()?;
             if frame.len() <= MOST_BYTES {
                 frames.push(frame);
                 return Ok(());
             }
-            if rows.len() == 1 {
-                return Err(ChunkError::Corrupt("a reading is too large"));
-            }
+        }
+        if rows.len() < 2 {
+            return Err(ChunkError::Corrupt("a reading is too large"));
         }
         let (first, second) = rows.split_at(rows.len() / 2);
         self.encode_rows(first, frames)?;
@@ -370,9 +394,6 @@ impl Chunk {
     /// bounded memory.
     pub fn absorb_frame(&mut self, frame: &[u8]) -> Result<(), ChunkError> {
         let frame = Frame::decode(frame, &Limits::default())?;
-        if self.rows.len() + frame.rows() > MOST_READINGS {
-            return Err(ChunkError::TooMany);
-        }
         let metrics = self.numbers(frame.texts("m")?);
         let (offsets, values) = (frame.ints("t")?, frame.floats("v")?);
         let arrived = frame.ints("a")?;
@@ -407,8 +428,7 @@ impl Chunk {
                 is_valid: valid.is_none_or(|valid| valid[row]),
             });
         }
-        self.settled = false;
-        Ok(())
+        self.grown()
     }
 
     fn numbers(&mut self, column: &TextColumn) -> Vec<u32> {
@@ -538,6 +558,87 @@ mod tests {
         fn any_bytes_are_a_chunk_or_an_error(bytes: Vec<u8>) {
             let _ = Chunk::new(HOUR).absorb_frame(&bytes);
         }
+    }
+
+    /// Readings with metadata, one a millisecond.
+    fn labelled(rows: u32, metadata: impl Fn(u32) -> String) -> Chunk {
+        let mut labelled = Chunk::new(HOUR);
+        for tick in 0..rows {
+            labelled
+                .push(Row {
+                    metric: "value",
+                    timestamp: HOUR.start() + i64::from(tick),
+                    value: 1.0,
+                    is_valid: true,
+                    unit: "bar",
+                    metadata: &metadata(tick),
+                    arrived: 0,
+                })
+                .unwrap();
+        }
+        labelled.settle();
+        labelled
+    }
+
+    #[test]
+    fn much_text_is_split_into_frames_that_a_reader_takes() {
+        let padding = "x".repeat(1_000);
+        let numbered = |n: u32| format!(r#"{{"n":{n},"padding":"{padding}"}}"#);
+        for (rows, distinct) in [(30_000, u32::MAX), (60_000, 1), (40_000, 500)] {
+            let chunk = labelled(rows, |tick| numbered(tick % distinct));
+            let frames = chunk.encode().unwrap();
+            assert!(frames.iter().all(|frame| frame.len() <= MOST_BYTES));
+            assert_eq!(decoded(&frames), chunk, "{rows} rows, {distinct} texts");
+        }
+    }
+
+    #[test]
+    fn a_text_that_no_reader_takes_is_not_written() {
+        let chunk = labelled(1, |_| "x".repeat(MOST_TEXT_BYTES));
+        let error = ChunkError::Corrupt("a reading is too large");
+        assert_eq!(chunk.encode(), Err(error));
+    }
+
+    #[test]
+    fn readings_that_are_sent_again_and_again_are_counted_once() {
+        const SENT: u32 = 1 << 18;
+        let chunk = labelled(SENT, |_| String::new());
+        let frame = chunk.frame(&chunk.rows).unwrap().encode().unwrap();
+        let (mut absorbed, mut read) = (Chunk::new(HOUR), Chunk::new(HOUR));
+        for _ in 0..=MOST_READINGS / chunk.len() {
+            absorbed.absorb(&chunk).unwrap();
+            read.absorb_frame(&frame).unwrap();
+        }
+        for mut union in [absorbed, read] {
+            union.settle();
+            assert_eq!(union, chunk);
+        }
+    }
+
+    #[test]
+    fn more_readings_than_anybody_works_on_are_refused() {
+        let mut full = Chunk::new(HOUR);
+        let row = |metric, tick: i64| Row {
+            metric,
+            timestamp: HOUR.start() + tick,
+            value: 1.0,
+            is_valid: true,
+            unit: "",
+            metadata: "",
+            arrived: 0,
+        };
+        for tick in 0..HOUR_MS {
+            full.push(row("flow", tick)).unwrap();
+        }
+        let left = i64::try_from(MOST_READINGS).unwrap() - HOUR_MS;
+        for tick in 0..left {
+            full.push(row("value", tick)).unwrap();
+        }
+        full.push(row("value", 0)).unwrap();
+        assert_eq!(full.len(), MOST_READINGS);
+        let one_more = chunk(&[row("value", left)]);
+        assert_eq!(full.clone().absorb(&one_more), Err(ChunkError::TooMany));
+        assert_eq!(full.push(row("value", left)), Err(ChunkError::TooMany));
     }
 
     #[test]

@@ -415,10 +415,7 @@ impl SensorStore {
     ) -> Result<(), StoreError> {
         let mut items = Vec::new();
         for (part, touched) in touched.chunks(MOST_TOUCHED).enumerate() {
-            let mut item = key(
-                log_pk(shard),
-                format!("{}#{id}-{part}", due_text(due)),
-            );
+            let mut item = key(log_pk(shard), format!("{}#{id}-{part}", due_text(due)));
             let frame = touched_frame(touched).map_err(StoreError::Log)?;
             item.insert("frame".into(), bytes(frame));
             items.push(item);
@@ -524,7 +521,11 @@ impl SensorStore {
         wanted: &[(&Metric, Period)],
     ) -> Result<Vec<Stored>, StoreError> {
         let place = |(metric, period): &(&Metric, Period)| (series_pk(device, metric), period.sk());
-        let keys = wanted.iter().map(place).map(|(pk, sk)| key(pk, sk)).collect();
+        let keys = wanted
+            .iter()
+            .map(place)
+            .map(|(pk, sk)| key(pk, sk))
+            .collect();
         let mut found = HashMap::new();
         for mut item in self.table.get_many(keys).await? {
             let pk = string(&item, device, "pk")?.to_owned();

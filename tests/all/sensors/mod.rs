@@ -10,4 +10,5 @@ mod loss;
 mod oracle;
 mod overlap;
 mod queries;
+mod recovery;
 mod world;

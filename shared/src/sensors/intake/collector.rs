@@ -1,15 +1,22 @@
 //! Where readings go once they are read: into columns if they may, else among the errors.
 
+use std::collections::HashMap;
+
 use super::fault::{Fault, RowFault};
 use super::{BodyError, Intake, MOST_ERRORS, Refused, Rules};
 use crate::sensors::model::{DeviceId, EARLIEST_MS, LATEST_MS, Metric};
 use crate::sensors::readings::Reading;
+
+/// Most metrics of one device in a body.
+pub(super) const MOST_METRICS: usize = 1_000;
 
 /// Builds an [`Intake`] under [`Rules`].
 #[derive(Debug)]
 pub(super) struct Collector<'r> {
     rules: &'r Rules,
     refused: &'r Refused,
+    /// How many metrics each device has so far.
+    metrics: HashMap<String, usize>,
     intake: Intake,
 }
 
@@ -18,6 +25,7 @@ impl<'r> Collector<'r> {
         Self {
             rules,
             refused,
+            metrics: HashMap::new(),
             intake: Intake::default(),
         }
     }
@@ -68,7 +76,18 @@ impl<'r> Collector<'r> {
             None if !Metric::is_valid(metric) => return Err(RowFault::InvalidMetric.of(metric)),
             None => match self.refused.get(device) {
                 Some(fault) => return Err(fault.of(device)),
-                None => readings.add_series(device, metric),
+                None => {
+                    match self.metrics.get_mut(device) {
+                        Some(count) if *count == MOST_METRICS => {
+                            return Err(RowFault::TooManyMetrics.of(metric));
+                        }
+                        Some(count) => *count += 1,
+                        None => {
+                            self.metrics.insert(device.to_owned(), 1);
+                        }
+                    }
+                    readings.add_series(device, metric)
+                }
             },
         };
         readings.push_row(series, reading);

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use thiserror::Error;
 
+use super::collector::MOST_METRICS;
 use crate::sensors::model::MOST_METADATA_BYTES;
 
 /// Most characters of the input that an error repeats.
@@ -38,6 +39,9 @@ pub enum RowFault {
     /// Not the name of a metric.
     #[error("metric is not 1 to 100 bytes of text without # and control characters")]
     InvalidMetric,
+    /// One metric of its device more than a body may have.
+    #[error("device has more than {MOST_METRICS} metrics in one body")]
+    TooManyMetrics,
     /// No value, or null.
     #[error("value is missing")]
     MissingValue,
@@ -105,6 +109,7 @@ impl RowFault {
             Self::MissingDevice => "missing-device",
             Self::InvalidDevice => "invalid-device-id",
             Self::InvalidMetric => "invalid-metric",
+            Self::TooManyMetrics => "too-many-metrics",
             Self::MissingValue => "missing-value",
             Self::InvalidValue => "invalid-value",
             Self::NotANumber => "not-a-number",

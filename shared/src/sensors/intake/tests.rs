@@ -556,6 +556,23 @@ fn bodies_with_too_many_readings_are_refused_and_full_ones_are_not() {
 }
 
 #[test]
+fn a_device_has_a_limited_number_of_metrics_in_one_body() {
+    let line = |device: &str, metric: usize| format!("m,device_id={device} f{metric}=1\n");
+    let mut body: String = (0..1_001).map(|metric| line("a", metric)).collect();
+    body += &(line("a", 7) + &line("a", 1_001) + &line("b", 1_001));
+    let generous = Rules {
+        most_readings: 2_000,
+        ..rules()
+    };
+    let intake = parse(LINES, body.as_bytes(), &generous).expect("the body is good");
+    assert_eq!(
+        codes(&intake),
+        [(1_000, "too-many-metrics"), (1_002, "too-many-metrics")]
+    );
+    assert_eq!(intake.readings.len(), 1_002);
+}
+
+#[test]
 fn all_errors_are_counted_and_the_first_ones_kept() {
     let intake = taken(Format::Ndjson, "{}\n".repeat(500));
     assert_eq!((intake.rejected, intake.errors.len()), (500, MOST_ERRORS));
