@@ -58,8 +58,10 @@ test: venv ## Runs every lint and every test, the latter against a stack of thei
 lint: venv ## Runs the lints alone
 	@$(RUN)/checks.py lint $(PROFILE)
 
-bench: ## Measures frames, the sales file, readings and roll-ups against their peers
-	cargo bench --locked --package shared
+bench: venv ## Measures frames, files, readings and roll-ups against their peers, counts units, and plays the oracle in full
+	cargo bench --locked --package shared --package tests
+	COST_DEVICES=50 ORACLE_SCHEDULES=1000 cargo test --locked --release --package tests --test all -- --nocapture \
+	  sensors::cost sensors::oracle | grep -v '"_aws"'
 
 audit: ## Checks the dependencies' advisories, licences and sources; installs cargo-deny at the first time (minutes)
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

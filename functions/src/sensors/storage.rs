@@ -1,5 +1,8 @@
 //! The storing function: batches of readings from the queue into chunks, then a log entry that says
 //! what they touched. Both are in the table before the messages go.
+//!
+//! A run may be handed more than it has time and memory for: it takes the messages in groups, and
+//! gives back those that it does not come to.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -22,10 +25,20 @@ use shared::{
         batch::Batch,
         chunk::{Chunk, ChunkError, Row},
         model::{DeviceId, Hour, Metric},
-        rules::{Tier, Touched, closings, expires_at, is_kept},
+        rules::{Lane, Tier, Touched, closings, expires_at, is_kept},
         store::{NewChunk, SensorStore, StoreError},
     },
 };
+
+/// Hours of devices, each a chunk, from which a group takes no further message.
+const MOST_HOURS: usize = 4_000;
+
+/// Readings from which a group takes no further message.
+const MOST_READINGS: usize = 500_000;
+
+/// Milliseconds before the run's deadline from which no further write is begun: what a group takes
+/// where the table throttles, and the reports to the queue after it.
+const MARGIN: i64 = 20_000;
 
 /// Closings that are remembered as noted; noting one again costs little and does no harm.
 const MOST_NOTED: usize = 100_000;
@@ -110,7 +123,19 @@ enum StorageError {
     Store(#[from] StoreError),
 }
 
-/// Stores the readings of a batch of messages; each that holds none goes to the dead-letter queue.
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        let reason = telemetry::chain(&error);
+        tracing::error!(error = reason, "readings not stored");
+        match error {
+            StorageError::Store(error) if error.retryable() => Self::Transient,
+            _ => Self::permanent(reason),
+        }
+    }
+}
+
+/// Stores the readings of a batch of messages. Each that holds none, or some that cannot be stored,
+/// goes to the dead-letter queue.
 ///
 /// # Errors
 ///
@@ -121,35 +146,95 @@ pub async fn handle<Q: FailedMessages>(
 ) -> Result<SqsBatchResponse, BatchError> {
     let (event, lambda) = event.into_parts();
     let sources = (&context.clock, &context.random);
-    let handler = |messages| Box::pin(settle(context, messages));
+    let deadline = i64::try_from(lambda.deadline).unwrap_or(i64::MAX);
+    let stop = deadline.saturating_sub(MARGIN);
+    let handler = |messages| Box::pin(settle(context, messages, stop));
     batch::consume_together(&lambda, event, &context.failed, sources, handler).await
 }
 
-async fn settle<Q>(context: &Context<Q>, messages: Vec<SqsMessage>) -> Vec<Result<(), Failure>> {
-    let mut batches = Vec::with_capacity(messages.len());
+/// Stores messages group by group; those of the groups that are not begun before `stop` come again.
+/// The first is begun whatever the time, or a message could come in vain for ever.
+async fn settle<Q>(
+    context: &Context<Q>,
+    messages: Vec<SqsMessage>,
+    stop: i64,
+) -> Vec<Result<(), Failure>> {
     let mut outcomes = Vec::with_capacity(messages.len());
-    for message in &messages {
-        match Batch::decode_message(message.body.as_deref().unwrap_or_default()) {
-            Ok(batch) => {
-                batches.push(batch);
-                outcomes.push(Ok(()));
-            }
-            Err(error) => outcomes.push(Err(Failure::permanent(error.to_string()))),
+    let mut rest = &messages[..];
+    while !rest.is_empty() {
+        if !outcomes.is_empty() && is_late(context, stop) {
+            tracing::warn!(messages = rest.len(), "no time left to store all messages");
+            outcomes.resize(messages.len(), Err(Failure::Transient));
+            break;
         }
+        let group = group(rest);
+        rest = rest.get(group.len()..).unwrap_or_default();
+        outcomes.extend(store_group(context, group, stop).await);
     }
-    if let Err(error) = store(context, &batches).await {
-        tracing::error!(error = telemetry::chain(&error), "readings not stored");
-        for outcome in &mut outcomes {
-            if outcome.is_ok() {
-                *outcome = Err(Failure::Transient);
+    outcomes
+}
+
+fn is_late<Q>(context: &Context<Q>, stop: i64) -> bool {
+    context.clock.now().as_millisecond() >= stop
+}
+
+/// The batches of the first messages, as many as are stored together.
+fn group(messages: &[SqsMessage]) -> Vec<Result<Batch, Failure>> {
+    let (mut hours, mut readings) = (HashSet::new(), 0);
+    let mut group = Vec::new();
+    for message in messages {
+        if hours.len() > MOST_HOURS || readings > MOST_READINGS {
+            break;
+        }
+        let batch = Batch::decode_message(message.body.as_deref().unwrap_or_default());
+        if let Ok(Batch { readings: more, .. }) = &batch {
+            readings += more.len();
+            let mut last = None;
+            for (&series, &timestamp) in more.series_of.iter().zip(&more.timestamps) {
+                let next = Some((series, Hour::of(timestamp)));
+                if next != last {
+                    last = next;
+                    let device = &more.series[series as usize].device;
+                    hours.insert((device.clone(), Hour::of(timestamp)));
+                }
             }
         }
+        group.push(batch.map_err(|error| Failure::permanent(error.to_string())));
+    }
+    group
+}
+
+/// Stores batches together or, if that fails for good, each alone, so that only those go to the
+/// dead-letter queue that are to blame.
+async fn store_group<Q>(
+    context: &Context<Q>,
+    group: Vec<Result<Batch, Failure>>,
+    stop: i64,
+) -> Vec<Result<(), Failure>> {
+    let good: Vec<&Batch> = group.iter().flatten().collect();
+    let together = store(context, &good).await.map_err(Failure::from);
+    let mut outcomes = Vec::with_capacity(group.len());
+    for batch in &group {
+        outcomes.push(match (batch, &together) {
+            (Err(failure), _) => Err(failure.clone()),
+            (Ok(batch), Err(Failure::Permanent { .. })) if good.len() > 1 => {
+                if is_late(context, stop) {
+                    Err(Failure::Transient)
+                } else {
+                    store(context, &[batch]).await.map_err(Failure::from)
+                }
+            }
+            (Ok(_), together) => together.clone(),
+        });
     }
     outcomes
 }
 
 /// Writes the readings' chunks, then what they touched.
-async fn store<Q>(context: &Context<Q>, batches: &[Batch]) -> Result<(), StorageError> {
+async fn store<Q>(context: &Context<Q>, batches: &[&Batch]) -> Result<(), StorageError> {
+    if batches.is_empty() {
+        return Ok(());
+    }
     let at = context.clock.now();
     let now = at.as_millisecond();
     let (hours, touched) = by_hour(batches)?;
@@ -195,7 +280,7 @@ async fn store<Q>(context: &Context<Q>, batches: &[Batch]) -> Result<(), Storage
 type Hours = BTreeMap<(DeviceId, Hour), Chunk>;
 
 /// The readings by device and hour, and what they touch.
-fn by_hour(batches: &[Batch]) -> Result<(Hours, BTreeSet<Touched>), ChunkError> {
+fn by_hour(batches: &[&Batch]) -> Result<(Hours, BTreeSet<Touched>), ChunkError> {
     let mut hours = BTreeMap::new();
     let mut touched = BTreeSet::new();
     for batch in batches {
@@ -243,7 +328,8 @@ fn by_hour(batches: &[Batch]) -> Result<(Hours, BTreeSet<Touched>), ChunkError> 
     Ok((hours, touched))
 }
 
-/// Notes what was touched: to be looked at now, and again once its hour and its day are settled.
+/// Notes what was touched: to be looked at again once its hour and its day are settled, and now.
+/// What a warm sandbox remembers as noted is in the table, and so are the chunks it was noted for.
 async fn note<Q>(
     context: &Context<Q>,
     at: Timestamp,
@@ -251,17 +337,31 @@ async fn note<Q>(
 ) -> Result<(), StoreError> {
     let now = at.as_millisecond();
     let id = uuid_v7(at, context.random.bytes()).simple().to_string();
-    let shard = shared::sensors::rules::Lane::Live.shard(context.random.bytes::<1>()[0]);
+    let shard = |lane: Lane| {
+        let [random] = context.random.bytes();
+        lane.shard(random)
+    };
     let touched: Vec<Touched> = touched.into_iter().collect();
     let mut closings = closings(&touched, now);
     for (&due, touched) in &mut closings {
         touched.retain(|touched| !context.noted.has(due, touched));
     }
     closings.retain(|_, touched| !touched.is_empty());
+    let live = shard(Lane::Live);
     for (&due, touched) in &closings {
-        context.store.note(touched, due, shard, &id).await?;
+        context.store.note(touched, due, live, &id).await?;
     }
-    context.store.note(&touched, now, shard, &id).await?;
+    let mut lanes: BTreeMap<Lane, Vec<Touched>> = BTreeMap::new();
+    for touched in touched {
+        let lane = Lane::of(touched.hour, now);
+        lanes.entry(lane).or_default().push(touched);
+    }
+    for (lane, touched) in lanes {
+        context.store.note(&touched, now, shard(lane), &id).await?;
+    }
     context.noted.remember(now, closings);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

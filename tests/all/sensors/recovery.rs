@@ -114,6 +114,24 @@ async fn a_run_without_time_leaves_everything_and_tells_its_lag() {
 }
 
 #[tokio::test]
+async fn what_the_table_refuses_for_now_is_left_to_the_next_run_alone() {
+    let mut world = World::start(NOW).await;
+    let at = ms("2026-11-20T11:59:00Z");
+    store(&mut world, &["pump-1", "pump-2"], at).await;
+    world.clock.advance(SignedDuration::from_mins(3));
+    let hindered = world.aggregating(&Plan::refusing("#pump-2#"));
+    let report = world.aggregate(&hindered).await;
+    assert_eq!((report.hours, report.left, report.failed), (1, 1, 0));
+    assert_eq!(report.lag_seconds, 180, "what is put back keeps its age");
+    assert_eq!(counted(&world, "pump-1", at).await, 1);
+    assert_eq!(counted(&world, "pump-2", at).await, 0);
+
+    let report = world.aggregate(&world.aggregating(&Plan::none())).await;
+    assert_eq!((report.hours, report.left, report.lag_seconds), (1, 0, 0));
+    assert_eq!(counted(&world, "pump-2", at).await, 1);
+}
+
+#[tokio::test]
 async fn what_is_new_is_worked_off_before_history() {
     let mut world = World::start(NOW).await;
     let (new, old) = (ms("2026-11-20T11:59:00Z"), ms("2020-11-10T11:59:00Z"));

@@ -33,6 +33,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Plan {
     fault: Option<Fault>,
+    refused: Option<&'static str>,
     at: usize,
     writes: AtomicUsize,
     death: Notify,
@@ -46,23 +47,33 @@ impl Plan {
         Arc::new(Self {
             fault: Some(fault),
             at,
-            writes: AtomicUsize::new(0),
-            death: Notify::new(),
-            held: Notify::new(),
-            let_go: Notify::new(),
+            ..Self::faultless()
         })
     }
 
     /// No fault; writes are counted.
     pub fn none() -> Arc<Self> {
+        Arc::new(Self::faultless())
+    }
+
+    /// No answer to any call that says `text`.
+    pub fn refusing(text: &'static str) -> Arc<Self> {
         Arc::new(Self {
+            refused: Some(text),
+            ..Self::faultless()
+        })
+    }
+
+    fn faultless() -> Self {
+        Self {
             fault: None,
+            refused: None,
             at: usize::MAX,
             writes: AtomicUsize::new(0),
             death: Notify::new(),
             held: Notify::new(),
             let_go: Notify::new(),
-        })
+        }
     }
 
     /// Writes begun so far, retries included.
@@ -143,6 +154,13 @@ fn is_write(request: &HttpRequest) -> bool {
 
 impl HttpConnector for FaultyConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let says = |text: &str| {
+            let body = request.body().bytes().unwrap_or_default();
+            body.windows(text.len()).any(|part| part == text.as_bytes())
+        };
+        if self.plan.refused.is_some_and(says) {
+            return HttpConnectorFuture::ready(Err(ConnectorError::io("no answer".into())));
+        }
         if !is_write(&request) {
             return self.inner.call(request);
         }

@@ -74,21 +74,17 @@ impl<'r> Collector<'r> {
             Some(series) => series,
             None if !DeviceId::is_valid(device) => return Err(RowFault::InvalidDevice.of(device)),
             None if !Metric::is_valid(metric) => return Err(RowFault::InvalidMetric.of(metric)),
-            None => match self.refused.get(device) {
-                Some(fault) => return Err(fault.of(device)),
-                None => {
-                    match self.metrics.get_mut(device) {
-                        Some(count) if *count == MOST_METRICS => {
-                            return Err(RowFault::TooManyMetrics.of(metric));
-                        }
-                        Some(count) => *count += 1,
-                        None => {
-                            self.metrics.insert(device.to_owned(), 1);
-                        }
-                    }
-                    readings.add_series(device, metric)
+            None => {
+                if let Some(fault) = self.refused.get(device) {
+                    return Err(fault.of(device));
                 }
-            },
+                let metrics = self.metrics.entry(device.to_owned()).or_default();
+                if *metrics == MOST_METRICS {
+                    return Err(RowFault::TooManyMetrics.of(metric));
+                }
+                *metrics += 1;
+                readings.add_series(device, metric)
+            }
         };
         readings.push_row(series, reading);
         Ok(())
