@@ -3,7 +3,10 @@
 //! database, which is on another thread, left out; and the read units.
 
 use axum::body::Body;
-use functions::sensors::{api::router, context::Context};
+use functions::sensors::{
+    api::router,
+    context::{Context, Recent},
+};
 use http::Request;
 use jiff::Timestamp;
 use serde_json::json;
@@ -104,6 +107,7 @@ async fn measure() {
             clock.clone(),
             Random::seeded(2),
         ),
+        recent: Recent::new(&clock),
     };
     let app = App::with(router(context), clock, Random::seeded(3));
     let create = json!({"device_id": device, "name": "Room", "type": "temperature"});

@@ -152,11 +152,10 @@ pub async fn list(
     ])?;
     let metric: Metric = query.parsed("metric", str::parse)?.unwrap_or_default();
     let series = parse(&query)?;
-    let watermark = async { context.store.watermark().await.map_err(store_problem) };
-    let (device, watermark) = future::try_join(context.device(&id), watermark).await?;
+    let (device, watermark) = future::try_join(context.device_id(&id), context.watermark()).await?;
     let now = context.clock.now().as_millisecond();
     let plan = Plan::of(&series, now, watermark);
-    let fetched = fetch(&context, &device.device_id, &metric, &plan, now)
+    let fetched = fetch(&context, &device, &metric, &plan, now)
         .await
         .map_err(store_problem)?;
     let points = Points::assemble(&series, &plan, &fetched, now);
@@ -164,7 +163,7 @@ pub async fn list(
         ("text/csv; charset=utf-8", points::csv(&series, &points))
     } else {
         let subject = Subject {
-            device: &device.device_id,
+            device: &device,
             metric: &metric,
             watermark,
         };

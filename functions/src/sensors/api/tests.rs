@@ -25,7 +25,7 @@ use shared::{
 };
 
 use super::router;
-use crate::sensors::context::Context;
+use crate::sensors::context::{Context, Recent};
 
 const DEVICES: &str = "/api/sensors/devices";
 
@@ -79,6 +79,7 @@ impl House {
             random: Random::seeded(1),
             cursors: CursorKey::new([1; 32]).unwrap(),
             idempotency: Idempotency::new(client.clone(), name(), clock.clone(), Random::seeded(2)),
+            recent: Recent::new(&clock),
         };
         Self {
             store: SensorStore::new(client, name()),
