@@ -1,5 +1,7 @@
 //! Runs of the aggregator that overlap: one that was held up never overwrites what it does not know.
 
+use functions::sensors::aggregator;
+use jiff::SignedDuration;
 use shared::sensors::{
     model::{DeviceId, Hour, Metric},
     readings::Readings,
@@ -35,35 +37,61 @@ async fn sums(world: &World, at: i64) -> [Option<f64>; 3] {
     ]
 }
 
-/// Everything a run may write is held up in turn: the minutes, the hours, the day, the chunk.
-#[tokio::test]
-async fn a_value_that_returns_while_a_run_is_held_up_is_what_stays() {
-    for write in 0..5 {
-        let mut world = World::start("2026-11-20T12:00:00Z").await;
-        let at = ms("2026-11-18T09:30:00Z");
-        let run = world.aggregating(&Plan::none());
+/// Holds a run up while the reading's value at `at`, 1, becomes 2 for it and 1 again for another run;
+/// gives the sums after both. `None` if the run ended before it could be held up.
+async fn returned(at: &str, fault: Fault, nth: usize) -> Option<[Option<f64>; 3]> {
+    let mut world = World::start("2026-11-20T12:00:00Z").await;
+    let at = ms(at);
+    let run = world.aggregating(&Plan::none());
+    store(&mut world, at, 1.0).await;
+    world.aggregate(&run).await;
+    assert_eq!(sums(&world, at).await[0], Some(1.0));
+    store(&mut world, at, 2.0).await;
+
+    let plan = Plan::new(fault, nth);
+    let slow = world.aggregating(&plan);
+    let stop = world.clock.now() + SignedDuration::from_mins(1);
+    let held_up = async {
+        let ended = Box::pin(aggregator::run(&slow, stop)).await;
+        // Nobody waits for what never comes.
+        plan.release();
+        ended
+    };
+    let meanwhile = async {
+        plan.held().await;
+        if !plan.was_held() {
+            return false;
+        }
         store(&mut world, at, 1.0).await;
         world.aggregate(&run).await;
-        assert_eq!(sums(&world, at).await, [Some(1.0); 3]);
-        store(&mut world, at, 2.0).await;
+        plan.let_go();
+        true
+    };
+    let (ended, was_held) = tokio::join!(held_up, meanwhile);
+    ended.unwrap();
+    if !was_held {
+        return None;
+    }
+    world.aggregate(&run).await;
+    Some(sums(&world, at).await)
+}
 
-        let plan = Plan::new(Fault::Held, write);
-        let slow = world.aggregating(&plan);
-        let stop = world.clock.now() + jiff::SignedDuration::from_mins(1);
-        let held_up = Box::pin(functions::sensors::aggregator::run(&slow, stop));
-        let meanwhile = async {
-            plan.held().await;
-            store(&mut world, at, 1.0).await;
-            world.aggregate(&run).await;
-            plan.let_go();
-        };
-        let (ended, ()) = tokio::join!(held_up, meanwhile);
-        ended.unwrap();
-        world.aggregate(&run).await;
-        assert_eq!(
-            sums(&world, at).await,
-            [Some(1.0); 3],
-            "write {write} was held up"
-        );
+/// Every call is held up in turn, the log's reading included.
+#[tokio::test]
+async fn a_value_that_returns_to_an_open_hour_while_a_run_is_held_up_is_what_stays() {
+    let mut held = 0;
+    while let Some(sums) = returned("2026-11-20T11:58:00Z", Fault::HeldCall, held).await {
+        assert_eq!(sums, [Some(1.0), None, None], "call {held} was held up");
+        held += 1;
+    }
+    assert!(held > 24, "a run makes more calls than {held}");
+}
+
+/// Everything a run writes is held up in turn: the minutes, the chunk, the day, the month, the log.
+#[tokio::test]
+async fn a_value_that_returns_to_a_settled_hour_while_a_run_is_held_up_is_what_stays() {
+    for write in 0..5 {
+        let sums = returned("2026-11-18T09:30:00Z", Fault::Held, write).await;
+        assert_eq!(sums, Some([Some(1.0); 3]), "write {write} was held up");
     }
 }

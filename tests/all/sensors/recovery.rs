@@ -183,21 +183,19 @@ async fn an_hour_too_large_for_one_item_keeps_all_its_readings() {
     let mut world = World::start("2026-11-20T11:50:00Z").await;
     let hour = Hour::of(ms("2026-11-20T11:00:00Z"));
     let padding = "x".repeat(900);
-    let mut readings = Readings::default();
-    for number in 0..12_000_i32 {
-        readings.push(Reading {
-            metadata: &format!(r#"{{"n":{number},"p":"{padding}"}}"#),
-            ..reading(
-                "pump-1",
-                "value",
-                hour.start() + i64::from(number) * 200,
-                f64::from(number),
-            )
-        });
-    }
     let storing = world.storing(&Plan::none());
-    for message in world.messages(readings) {
-        deliver(&storing, &[message]).await;
+    // Batches of fewer readings than a chunk needs to be kept as it is.
+    for batch in 0..80_i32 {
+        let mut readings = Readings::default();
+        for number in batch * 150..(batch + 1) * 150 {
+            let at = hour.start() + i64::from(number) * 200;
+            readings.push(Reading {
+                metadata: &format!(r#"{{"n":{number},"p":"{padding}"}}"#),
+                ..reading("pump-1", "value", at, f64::from(number))
+            });
+        }
+        let messages = world.messages(readings);
+        deliver(&storing, &messages).await;
     }
     let process = world.aggregating(&Plan::none());
     world.clock.advance(SignedDuration::from_mins(40));

@@ -27,6 +27,8 @@ pub enum Fault {
     LostReply,
     /// The write is held up until it is let go.
     Held,
+    /// As [`Fault::Held`], for any call, reads counted as well.
+    HeldCall,
 }
 
 /// Says which write goes wrong, and when it did.
@@ -36,6 +38,7 @@ pub struct Plan {
     refused: Option<&'static str>,
     at: usize,
     writes: AtomicUsize,
+    calls: AtomicUsize,
     death: Notify,
     held: Notify,
     let_go: Notify,
@@ -70,6 +73,7 @@ impl Plan {
             refused: None,
             at: usize::MAX,
             writes: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
             death: Notify::new(),
             held: Notify::new(),
             let_go: Notify::new(),
@@ -90,9 +94,23 @@ impl Plan {
         }
     }
 
-    /// Waits until the write is held up.
+    /// Waits until the write or call is held up.
     pub async fn held(&self) {
         self.held.notified().await;
+    }
+
+    /// Whether as many writes or calls were made as it takes to be held up.
+    pub fn was_held(&self) -> bool {
+        let made = match self.fault {
+            Some(Fault::HeldCall) => &self.calls,
+            _ => &self.writes,
+        };
+        made.load(Ordering::SeqCst) > self.at
+    }
+
+    /// Wakes who waits for something to be held up, when nothing will be.
+    pub fn release(&self) {
+        self.held.notify_one();
     }
 
     /// Lets the write go that is held up.
@@ -160,6 +178,15 @@ impl HttpConnector for FaultyConnector {
         };
         if self.plan.refused.is_some_and(says) {
             return HttpConnectorFuture::ready(Err(ConnectorError::io("no answer".into())));
+        }
+        let call = self.plan.calls.fetch_add(1, Ordering::SeqCst);
+        if self.plan.fault == Some(Fault::HeldCall) && call == self.plan.at {
+            let (inner, plan) = (self.inner.clone(), self.plan.clone());
+            return HttpConnectorFuture::new(async move {
+                plan.held.notify_one();
+                plan.let_go.notified().await;
+                inner.call(request).await
+            });
         }
         if !is_write(&request) {
             return self.inner.call(request);
