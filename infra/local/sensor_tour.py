@@ -97,8 +97,8 @@ class Tour:
         with step("storing what is queued"):
             self._drain()
         with step("rolling it up"):
-            days = self._roll_up()
-            say(f"  {days:,} days of devices")
+            hours = self._roll_up()
+            say(f"  {hours:,} hours of devices")
 
     def _drain(self):
         counted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -112,15 +112,15 @@ class Tour:
         raise Failure(f"the queue is not empty after {DRAIN_SECONDS} s", remedy)
 
     def _roll_up(self):
-        days, deadline = 0, time.monotonic() + AGGREGATE_SECONDS
+        hours, deadline = 0, time.monotonic() + AGGREGATE_SECONDS
         while time.monotonic() < deadline:
             run = self._lambda.invoke(FunctionName=self._aggregate, Payload=b"{}")
             report = json.load(run["Payload"])
             if "FunctionError" in run or report["failed"]:
                 raise Failure(f"the run ended with {report}", "the log of SensorAggregate says why; see `make env`")
-            days += report["days"]
+            hours += report["hours"]
             if not report["entries"] and not report["left"]:
-                return days
+                return hours
         raise Failure(f"the log is not worked off after {AGGREGATE_SECONDS} s", DEFECT)
 
     def series(self, device, metric, interval, start, end, stats):

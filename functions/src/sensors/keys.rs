@@ -372,7 +372,7 @@ pub async fn get(
     delete, path = "/api/sensors/keys/{id}", tag = "sensors", operation_id = "revokeDeviceKey",
     summary = "Revoke a device API key for good",
     description = "The key stays listed as `revoked`. Functions that remember it as active let it in \
-        for up to two more minutes. After a 503 the key is revoked already: repeat the call with the \
+        for up to a minute. After a 503 the key is revoked already: repeat the call with the \
         new `ETag` to remove API Gateway's copy as well.",
     params(
         ("id" = String, Path, description = "The key"),

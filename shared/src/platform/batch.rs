@@ -234,7 +234,15 @@ where
     for message in messages {
         let outcome = outcomes.next().unwrap_or(Err(Failure::Transient));
         let scope = invocation.with_trace(trace(&message));
-        if !telemetry::scope(scope, settle(&message, outcome, failed, random)).await {
+        let done = telemetry::scope(scope, async {
+            let done = settle(&message, outcome, failed, random).await;
+            if done {
+                // The work spoke under one id; this is where each request's own leads to.
+                tracing::info!("message done with");
+            }
+            done
+        });
+        if !done.await {
             let mut failure = BatchItemFailure::default();
             failure.item_identifier = message.message_id.unwrap_or_default();
             response.batch_item_failures.push(failure);
