@@ -92,6 +92,10 @@ def main():
         "SENSORS_TABLE": "SensorsTableName",
         "READINGS_QUEUE_URL": "SensorReadingsQueueUrl",
         "SENSOR_AGGREGATE": "SensorAggregateName",
+        "COMMERCE_TABLE": "CommerceTableName",
+        "ORDER_SAGA_ARN": "OrderSagaArn",
+        "USER_POOL_ID": "UserPoolId",
+        "CLIENT_ID": "UserPoolClientId",
     }
     for name, value in (cloud.variables() | {name: outputs[output] for name, output in names.items()}).items():
         say(f"export {name}={shlex.quote(value)}")

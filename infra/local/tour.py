@@ -1,4 +1,4 @@
-"""The tour: sales files and sensor readings go through the local cloud, and their figures are checked.
+"""The tour: sales files, sensor readings and orders go through the local cloud, and their figures are checked.
 
 Usage: tour.py ENDPOINT [--sales FILE] [--readings FILE]     with a file of yours, only its part of the tour is taken
 """
@@ -6,6 +6,7 @@ Usage: tour.py ENDPOINT [--sales FILE] [--readings FILE]     with a file of your
 import argparse
 from pathlib import Path
 
+import commerce_tour
 import sales_tour
 import sensor_tour
 from cloud import Cloud
@@ -34,6 +35,14 @@ def main():
   curl -H "Authorization: Bearer $TOKEN" -H "Accept: text/csv" "$API_URL/api/sensors/devices/{device}/readings?{span}"
   curl -H "x-api-key: $(make -s key)" --data-binary 'room,device_id={device} value=21.5' \\
     -H "Content-Type: text/plain" "$API_URL/api/sensors/readings/bulk\"""")
+    if everything:
+        order = commerce_tour.take(cloud)
+        hints.append(f"""\
+  curl "$API_URL/api/catalog/tree/"
+  curl -H "Authorization: Bearer $TOKEN" "$API_URL/api/orders/{order}/track/"
+  curl -H "Authorization: Bearer $TOKEN" -X POST "$API_URL/api/orders/{order}/process/"
+  .venv/bin/aws stepfunctions get-execution-history --query events[].stateEnteredEventDetails.name \\
+    --execution-arn "${{ORDER_SAGA_ARN/:stateMachine:/:execution:}}:{order}\"""")
     logs = "--log-group-name /millrace/local/SensorStore --query events[].message --output text"
     say("""
 ✓ That was the tour. The stack stays up; try:

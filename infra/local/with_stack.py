@@ -5,8 +5,11 @@ Usage: with_stack.py COMMAND...
 The command finds the stack in its environment: MILLRACE_ENDPOINT, MILLRACE_API_URL, MILLRACE_ADMIN_TOKEN,
 MILLRACE_ANALYST_TOKEN, MILLRACE_CUSTOMER_TOKEN, MILLRACE_BUCKET, MILLRACE_TABLE, MILLRACE_QUEUE_URL,
 MILLRACE_DEAD_LETTERS_URL, MILLRACE_FAILURES_URL, MILLRACE_SENSORS_TABLE, MILLRACE_READINGS_QUEUE_URL,
-MILLRACE_READINGS_DEAD_LETTERS_URL, MILLRACE_AGGREGATE_FUNCTION and MILLRACE_DEVICE_KEY (for every device), besides the
-AWS_ variables that lead an SDK there.
+MILLRACE_READINGS_DEAD_LETTERS_URL, MILLRACE_AGGREGATE_FUNCTION, MILLRACE_DEVICE_KEY (for every device),
+MILLRACE_COMMERCE_TABLE, MILLRACE_ORDER_SAGA_ARN, MILLRACE_EVENT_BUS, MILLRACE_EVENT_POISON_QUEUE_URL,
+MILLRACE_NOTIFICATION_QUEUE_URL, MILLRACE_NOTIFICATION_DEAD_LETTERS_URL, MILLRACE_ORDER_REVENUE_QUEUE_URL,
+MILLRACE_ORDER_REVENUE_DEAD_LETTERS_URL, MILLRACE_SWEEP_FUNCTION, MILLRACE_SIGNUP_FUNCTION, MILLRACE_USER_POOL_ID and
+MILLRACE_USER_POOL_CLIENT_ID, besides the AWS_ variables that lead an SDK there.
 """
 
 import contextlib
@@ -47,6 +50,18 @@ def private_stack():
                 "MILLRACE_READINGS_DEAD_LETTERS_URL": outputs["SensorReadingsDeadLettersUrl"],
                 "MILLRACE_AGGREGATE_FUNCTION": outputs["SensorAggregateName"],
                 "MILLRACE_DEVICE_KEY": device_key(stack.cloud, "tests", ["*"]),
+                "MILLRACE_COMMERCE_TABLE": outputs["CommerceTableName"],
+                "MILLRACE_ORDER_SAGA_ARN": outputs["OrderSagaArn"],
+                "MILLRACE_EVENT_BUS": outputs["EventBusName"],
+                "MILLRACE_EVENT_POISON_QUEUE_URL": outputs["EventPoisonQueueUrl"],
+                "MILLRACE_NOTIFICATION_QUEUE_URL": outputs["NotificationQueueUrl"],
+                "MILLRACE_NOTIFICATION_DEAD_LETTERS_URL": outputs["NotificationDeadLettersUrl"],
+                "MILLRACE_ORDER_REVENUE_QUEUE_URL": outputs["OrderRevenueQueueUrl"],
+                "MILLRACE_ORDER_REVENUE_DEAD_LETTERS_URL": outputs["OrderRevenueDeadLettersUrl"],
+                "MILLRACE_SWEEP_FUNCTION": outputs["ReservationSweepName"],
+                "MILLRACE_SIGNUP_FUNCTION": outputs["CustomerSignupName"],
+                "MILLRACE_USER_POOL_ID": outputs["UserPoolId"],
+                "MILLRACE_USER_POOL_CLIENT_ID": outputs["UserPoolClientId"],
             }
         )
     except BaseException:

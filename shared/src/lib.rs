@@ -8,9 +8,17 @@
 //! Dependencies run one way: binary → handler → context → platform. Contexts do not import each
 //! other.
 
+pub mod address;
+pub mod catalog;
+pub mod customers;
+pub mod events;
 pub mod frame;
+pub mod notifications;
+pub mod orders;
+pub mod payments;
 pub mod platform;
 pub mod sales;
 pub mod sensors;
+pub mod stock;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -35,7 +35,15 @@ pub struct Database {
 #[derive(Clone, Debug)]
 pub struct Table {
     name: String,
-    indexes: Vec<(String, String, String)>,
+    indexes: Vec<Index>,
+}
+
+#[derive(Clone, Debug)]
+struct Index {
+    name: String,
+    partition: String,
+    sort: String,
+    projection: ProjectionType,
 }
 
 impl Table {
@@ -55,9 +63,28 @@ impl Table {
         partition: impl Into<String>,
         sort: impl Into<String>,
     ) -> Self {
-        self.indexes
-            .push((name.into(), partition.into(), sort.into()));
+        self.indexes.push(Index {
+            name: name.into(),
+            partition: partition.into(),
+            sort: sort.into(),
+            projection: ProjectionType::All,
+        });
         self
+    }
+
+    /// As [`Table::index`], projecting keys only.
+    #[must_use]
+    pub fn keys_index(
+        self,
+        name: impl Into<String>,
+        partition: impl Into<String>,
+        sort: impl Into<String>,
+    ) -> Self {
+        let mut table = self.index(name, partition, sort);
+        if let Some(index) = table.indexes.last_mut() {
+            index.projection = ProjectionType::KeysOnly;
+        }
+        table
     }
 }
 
@@ -162,7 +189,7 @@ async fn create(client: &Client, table: &Table) {
     let attributes = table
         .indexes
         .iter()
-        .flat_map(|(_, partition, sort)| [partition.as_str(), sort.as_str()])
+        .flat_map(|index| [index.partition.as_str(), index.sort.as_str()])
         .chain(["pk", "sk"])
         .collect::<std::collections::BTreeSet<_>>()
         .into_iter()
@@ -171,14 +198,14 @@ async fn create(client: &Client, table: &Table) {
     let indexes: Vec<GlobalSecondaryIndex> = table
         .indexes
         .iter()
-        .map(|(name, partition, sort)| {
-            let all = Projection::builder()
-                .projection_type(ProjectionType::All)
+        .map(|index| {
+            let projection = Projection::builder()
+                .projection_type(index.projection.clone())
                 .build();
             GlobalSecondaryIndex::builder()
-                .index_name(name)
-                .set_key_schema(Some(keys(partition, sort)))
-                .projection(all)
+                .index_name(&index.name)
+                .set_key_schema(Some(keys(&index.partition, &index.sort)))
+                .projection(projection)
                 .build()
                 .expect("name and keys are set")
         })

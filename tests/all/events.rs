@@ -22,9 +22,104 @@ use crate::support::tree;
 /// Each event, the binary it is for, and the status of its answer; functions without a caller have
 /// none.
 const EVENTS: &[(&str, &str, Option<u16>)] = &[
+    (
+        "events/catalog/product-create.json",
+        "catalog-api",
+        Some(201),
+    ),
+    ("events/catalog/stock-adjust.json", "catalog-api", Some(200)),
+    ("events/catalog/tree-get.json", "catalog-api", Some(200)),
+    (
+        "events/customers/addresses-create.json",
+        "customer-api",
+        Some(201),
+    ),
+    (
+        "events/customers/addresses-delete.json",
+        "customer-api",
+        Some(404),
+    ),
+    (
+        "events/customers/addresses-get.json",
+        "customer-api",
+        Some(404),
+    ),
+    (
+        "events/customers/addresses-list.json",
+        "customer-api",
+        Some(200),
+    ),
+    (
+        "events/customers/addresses-update.json",
+        "customer-api",
+        Some(404),
+    ),
+    // It would erase the customer that the others are.
+    (
+        "events/customers/profile-erase.json",
+        "customer-api",
+        Some(412),
+    ),
+    (
+        "events/customers/profile-get.json",
+        "customer-api",
+        Some(200),
+    ),
+    (
+        "events/customers/profile-update.json",
+        "customer-api",
+        Some(200),
+    ),
+    ("events/customers/sign-up.json", "customer-signup", None),
     ("events/health/health.json", "health", Some(200)),
     ("events/health/live.json", "health", Some(200)),
     ("events/health/ready.json", "health", Some(200)),
+    ("events/orders/orders-cancel.json", "order-api", Some(404)),
+    ("events/orders/orders-create.json", "order-api", Some(202)),
+    ("events/orders/orders-deliver.json", "order-api", Some(404)),
+    ("events/orders/orders-events.json", "order-api", Some(404)),
+    ("events/orders/orders-get.json", "order-api", Some(404)),
+    ("events/orders/orders-list.json", "order-api", Some(200)),
+    ("events/orders/orders-process.json", "order-api", Some(404)),
+    ("events/orders/orders-ship.json", "order-api", Some(404)),
+    ("events/orders/orders-spending.json", "order-api", Some(200)),
+    ("events/orders/orders-summary.json", "order-api", Some(200)),
+    ("events/orders/orders-track.json", "order-api", Some(404)),
+    ("events/orders/refunds-create.json", "order-api", Some(404)),
+    ("events/orders/refunds-list.json", "order-api", Some(404)),
+    (
+        "events/orders/step-authorise.json",
+        "order-payment-step",
+        None,
+    ),
+    ("events/orders/step-cancel.json", "order-confirm-step", None),
+    (
+        "events/orders/step-capture.json",
+        "order-payment-step",
+        None,
+    ),
+    (
+        "events/orders/step-confirm.json",
+        "order-confirm-step",
+        None,
+    ),
+    ("events/orders/step-refund.json", "order-payment-step", None),
+    (
+        "events/orders/step-release.json",
+        "order-inventory-step",
+        None,
+    ),
+    (
+        "events/orders/step-reserve.json",
+        "order-inventory-step",
+        None,
+    ),
+    ("events/orders/step-undo.json", "order-payment-step", None),
+    (
+        "events/orders/sweep-schedule.json",
+        "reservation-sweep",
+        None,
+    ),
     (
         "events/revenue/revenue-daily.json",
         "revenue-api",
@@ -44,6 +139,7 @@ const EVENTS: &[(&str, &str, Option<u16>)] = &[
     ),
     ("events/sales/list-imports.json", "sales-api", Some(200)),
     ("events/sales/list-sales.json", "sales-api", Some(200)),
+    ("events/sales/order-revenue.json", "order-revenue", None),
     ("events/sales/s3-object-created.json", "sales-import", None),
     // Nor the device, but for the one that an example registers and others are readings of.
     (
@@ -148,8 +244,20 @@ impl Bootstrap {
             "AWS_REGION",
             "AWS_ENDPOINT_URL",
         ];
+        let commerce = [
+            "COMMERCE_TABLE",
+            "EVENT_BUS",
+            "EVENT_POISON_QUEUE_URL",
+            "NOTIFICATION_DEAD_LETTERS_URL",
+            "NOTIFICATION_QUEUE_URL",
+            "ORDER_REVENUE_DEAD_LETTERS_URL",
+            "ORDER_REVENUE_QUEUE_URL",
+            "ORDER_SAGA_ARN",
+            "USER_POOL_ID",
+        ];
         let child = Command::new(path)
             .env_clear()
+            .envs(commerce.map(|name| (name, variable(&format!("MILLRACE_{name}")))))
             .envs(kept.map(|name| (name, variable(name))))
             .envs([
                 ("AWS_LAMBDA_RUNTIME_API", runtime_api),
@@ -175,6 +283,11 @@ impl Bootstrap {
                 ("RAW_RETENTION_DAYS", "90"),
                 ("DEVICE_USAGE_PLAN", "millrace-local-devices"),
                 ("CURSOR_KEY", "a key of thirty-two bytes or more"),
+                ("STORE_CURRENCY", "SGD"),
+                ("TAX_RATES", r#"{"default":"0.16","rates":[]}"#),
+                ("PAYMENT_PROVIDER", "sandbox"),
+                ("SENDER_EMAIL", "orders@example.com"),
+                ("ADMIN_ALERT_EMAIL", "admin@example.com"),
                 ("SENSORS_TABLE", &stack.sensors_table),
                 ("SENSOR_READINGS_QUEUE_URL", &stack.readings_queue_url),
                 (
@@ -483,4 +596,36 @@ fn the_schedule_s_event_begins_a_run() {
     let event = event("events/sensors/aggregate-schedule.json");
     let report = invoke("sensor-aggregate", &event).expect("it runs");
     assert_eq!(report["failed"], 0, "{report}");
+}
+
+#[test]
+fn a_step_s_event_is_about_an_order_that_no_stack_has() {
+    for &(name, binary, _) in EVENTS {
+        if !name.starts_with("events/orders/step-") {
+            continue;
+        }
+        let error = invoke(binary, &event(name)).expect_err(name);
+        assert_eq!(error["errorType"], "Permanent", "{name}: {error}");
+        assert_eq!(error["errorMessage"], "no such order", "{name}");
+    }
+}
+
+#[test]
+fn the_sweep_s_event_looks_at_what_is_due() {
+    let event = event("events/orders/sweep-schedule.json");
+    let report = invoke("reservation-sweep", &event).expect("it runs");
+    assert!(report["looked_at"].is_u64(), "{report}");
+}
+
+#[test]
+fn a_sign_up_s_event_comes_back_as_it_was() {
+    let event = event("events/customers/sign-up.json");
+    assert_eq!(invoke("customer-signup", &event), Ok(event));
+}
+
+#[test]
+fn the_events_of_orders_are_all_counted() {
+    let event = event("events/sales/order-revenue.json");
+    let report = invoke("order-revenue", &event).expect("it runs");
+    assert_eq!(report["batchItemFailures"], json!([]));
 }

@@ -63,17 +63,31 @@ fn every_function_traces_and_logs_into_a_group_of_its_own_with_an_end() {
     }
 }
 
+/// What an alarm looks at: one metric, or those that it calculates with.
+fn watched(alarm: &Value) -> Vec<&Value> {
+    let alarm = &alarm["Properties"];
+    match alarm["Metrics"].as_array() {
+        Some(metrics) => metrics
+            .iter()
+            .map(|metric| &metric["MetricStat"]["Metric"])
+            .filter(|metric| !metric.is_null())
+            .collect(),
+        None => vec![alarm],
+    }
+}
+
 #[test]
 fn every_function_has_its_alarms_and_they_ring_somewhere() {
     let alarms = of_type("AWS::CloudWatch::Alarm");
     for id in functions().keys() {
         for metric in ["Errors", "Throttles", "Duration"] {
             let watches = |alarm: &&Value| {
-                let alarm = &alarm["Properties"];
-                alarm["Namespace"] == "AWS/Lambda"
-                    && alarm["MetricName"] == metric
-                    && alarm["Dimensions"][0]["Name"] == "FunctionName"
-                    && target(&alarm["Dimensions"][0]["Value"]) == Some(id)
+                watched(alarm).iter().any(|watched| {
+                    watched["Namespace"] == "AWS/Lambda"
+                        && watched["MetricName"] == metric
+                        && watched["Dimensions"][0]["Name"] == "FunctionName"
+                        && target(&watched["Dimensions"][0]["Value"]) == Some(id)
+                })
             };
             assert_eq!(
                 alarms.values().filter(watches).count(),
@@ -102,13 +116,17 @@ fn every_alarm_watches_a_metric_that_exists() {
         .values()
         .map(|function| service(function).to_owned())
         .collect();
+    let mappings = template()["Mappings"].clone();
     let namespace = template()["Globals"]["Function"]["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"].clone();
     let handlers: String = tree::files_of("functions/src", "rs")
         .iter()
         .map(|name| tree::source(name))
         .collect();
-    for (id, alarm) in of_type("AWS::CloudWatch::Alarm") {
-        let alarm = &alarm["Properties"];
+    let alarms = of_type("AWS::CloudWatch::Alarm");
+    let looked_at = alarms
+        .iter()
+        .flat_map(|(id, alarm)| watched(alarm).into_iter().map(move |metric| (id, metric)));
+    for (id, alarm) in looked_at {
         let dimensions = alarm["Dimensions"]
             .as_array()
             .expect("an alarm has dimensions");
@@ -120,6 +138,17 @@ fn every_alarm_watches_a_metric_that_exists() {
                 assert_eq!(
                     (name.as_str(), &resources[function]["Type"]),
                     (Some("FunctionName"), &"AWS::Serverless::Function".into()),
+                    "{id}"
+                );
+            }
+            Some("AWS/States") => {
+                let machine = target(value).unwrap_or_else(|| panic!("{id} names a machine"));
+                assert_eq!(
+                    (name.as_str(), &resources[machine]["Type"]),
+                    (
+                        Some("StateMachineArn"),
+                        &"AWS::Serverless::StateMachine".into()
+                    ),
                     "{id}"
                 );
             }
@@ -137,7 +166,11 @@ fn every_alarm_watches_a_metric_that_exists() {
                     name, "service",
                     "{id}: our metrics carry no other dimension"
                 );
-                let service = value.as_str().expect("a service is a word");
+                let found = &value["Fn::FindInMap"];
+                let map = |at: usize| found[at].as_str().unwrap_or_default();
+                let mapped = &mappings[map(0)][map(1)][map(2)];
+                let service = value.as_str().or(mapped.as_str());
+                let service = service.expect("a service is a word");
                 assert!(
                     services.contains(service),
                     "{id}: no function calls itself {service}"
@@ -186,8 +219,22 @@ fn what_is_given_up_on_lands_in_a_queue_that_is_watched() {
             source["FunctionResponseTypes"][0], "ReportBatchItemFailures",
             "{id}"
         );
-        let queue =
-            &queues[target(&source["EventSourceArn"]).expect("a source is a queue")]["Properties"];
+        let from = target(&source["EventSourceArn"]).expect("a source has a name");
+        if source["EventSourceArn"]["Fn::GetAtt"][1] == "StreamArn" {
+            assert_eq!(source["BisectBatchOnFunctionError"], true, "{id}");
+            assert!(
+                source["MaximumRetryAttempts"].is_u64()
+                    && source["MaximumRecordAgeInSeconds"].is_u64(),
+                "{id}: one batch stops its shard for a day"
+            );
+            let given_up = &source["DestinationConfig"]["OnFailure"]["Destination"];
+            assert!(
+                is_watched(target(given_up).expect("a stream gives up somewhere")),
+                "{id}"
+            );
+            continue;
+        }
+        let queue = &queues[from]["Properties"];
         let redrive = &queue["RedrivePolicy"];
         assert_eq!(redrive["maxReceiveCount"], 5, "{id}");
         assert!(
@@ -332,6 +379,20 @@ fn statements(value: &Value, found: &mut Vec<Value>) {
     }
 }
 
+/// What can only be given on everything: a telephone number and the delivery of logs have no ARN.
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html>
+const WITHOUT_RESOURCE: [&str; 9] = [
+    "sns:Publish",
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+];
+
 #[test]
 fn rights_are_given_action_by_action_and_not_on_everything() {
     let mut found = Vec::new();
@@ -361,9 +422,12 @@ fn rights_are_given_action_by_action_and_not_on_everything() {
             "{statement}"
         );
         assert!(
-            words(&statement["Resource"])
+            words(&statement["Action"])
                 .iter()
-                .all(|resource| resource != "*"),
+                .all(|action| WITHOUT_RESOURCE.contains(&action.as_str()))
+                || words(&statement["Resource"])
+                    .iter()
+                    .all(|resource| resource != "*"),
             "{statement}"
         );
         assert!(
@@ -425,10 +489,395 @@ fn a_route_is_private_until_it_says_otherwise() {
             "{id}"
         );
     }
-    let public: Vec<String> = routes()
+    let public: BTreeSet<(String, String)> = routes()
         .into_iter()
         .filter(|route| route.2)
-        .map(|route| route.1)
+        .map(|route| (route.0, route.1))
         .collect();
-    assert_eq!(public, ["/health", "/health/live", "/health/ready"]);
+    let wanted = [
+        "/api/catalog/categories/{id}",
+        "/api/catalog/categories/{id}/avg_price",
+        "/api/catalog/categories/{id}/breadcrumbs",
+        "/api/catalog/categories/{id}/products",
+        "/api/catalog/featured",
+        "/api/catalog/products",
+        "/api/catalog/products/{id}",
+        "/api/catalog/products/{id}/related",
+        "/api/catalog/tree",
+        "/health",
+        "/health/live",
+        "/health/ready",
+    ];
+    let wanted = wanted.map(|path| ("get".to_owned(), path.to_owned()));
+    assert_eq!(public, BTreeSet::from(wanted));
+}
+
+#[test]
+fn a_rule_delivers_to_queues_that_take_its_events_alone_and_sets_aside_what_it_cannot_deliver() {
+    let policies = of_type("AWS::SQS::QueuePolicy");
+    let takes = |queue: &str, rule: &str| {
+        policies.values().any(|policy| {
+            let policy = &policy["Properties"];
+            let statement = &policy["PolicyDocument"]["Statement"][0];
+            let from = &statement["Condition"]["ArnEquals"]["aws:SourceArn"];
+            let from = from
+                .as_array()
+                .map_or_else(|| vec![from], |rules| rules.iter().collect());
+            target(&policy["Queues"][0]) == Some(queue)
+                && statement["Principal"]["Service"] == "events.amazonaws.com"
+                && statement["Action"] == "sqs:SendMessage"
+                && from.iter().any(|arn| target(arn) == Some(rule))
+        })
+    };
+    let rules = of_type("AWS::Events::Rule");
+    assert!(!rules.is_empty(), "the template has rules");
+    for (id, rule) in rules {
+        let rule = &rule["Properties"];
+        assert_eq!(target(&rule["EventBusName"]), Some("EventBus"), "{id}");
+        for to in rule["Targets"].as_array().expect("a rule has targets") {
+            for arn in [&to["Arn"], &to["DeadLetterConfig"]["Arn"]] {
+                let queue = target(arn).unwrap_or_else(|| panic!("{id} names a queue"));
+                assert!(takes(queue, &id), "{queue} refuses what {id} sends");
+            }
+        }
+    }
+}
+
+fn saga() -> Value {
+    yaml_serde::from_str(&tree::source("infra/order-saga.asl.yaml")).expect("it is YAML")
+}
+
+/// The states of the saga by name.
+fn states() -> BTreeMap<String, Value> {
+    serde_json::from_value(saga()["States"].clone()).expect("a machine has states")
+}
+
+/// The `${…}` of the saga.
+fn placeholders() -> BTreeSet<String> {
+    let text = saga().to_string();
+    let found = text.split("${").skip(1);
+    found
+        .filter_map(|rest| rest.split_once('}'))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[test]
+fn the_saga_names_functions_and_queues_of_the_template_and_may_use_just_these() {
+    let functions = functions();
+    for (id, machine) in of_type("AWS::Serverless::StateMachine") {
+        let machine = &machine["Properties"];
+        assert_eq!(
+            machine["DefinitionUri"], "infra/order-saga.asl.yaml",
+            "{id}"
+        );
+        let given = machine["DefinitionSubstitutions"]
+            .as_object()
+            .expect("a machine has substitutions");
+        let names: BTreeSet<String> = given.keys().cloned().collect();
+        assert_eq!(names, placeholders(), "{id}");
+        let mut statements_of = Vec::new();
+        statements(&machine["Policies"], &mut statements_of);
+        let may = |action: &str| -> BTreeSet<String> {
+            statements_of
+                .iter()
+                .filter(|statement| statement["Action"] == action)
+                .flat_map(|statement| match &statement["Resource"] {
+                    Value::Array(resources) => resources.clone(),
+                    resource => vec![resource.clone()],
+                })
+                .filter_map(|resource| target(&resource).map(str::to_owned))
+                .collect()
+        };
+        let mut used = BTreeMap::<&str, BTreeSet<String>>::new();
+        for (name, state) in states() {
+            let (action, place) = match state["Resource"].as_str() {
+                Some("arn:aws:states:::lambda:invoke") => ("lambda:InvokeFunction", "FunctionName"),
+                Some("arn:aws:states:::sqs:sendMessage") => ("sqs:SendMessage", "QueueUrl"),
+                None => continue,
+                Some(other) => panic!("{name} uses {other}"),
+            };
+            let placeholder = state["Arguments"][place].as_str().unwrap_or_default();
+            let placeholder = placeholder.trim_start_matches("${").trim_end_matches('}');
+            let to = target(&given[placeholder]).expect("a substitution names a resource");
+            used.entry(action).or_default().insert(to.to_owned());
+            if let Some(function) = functions.get(to) {
+                assert!(
+                    state["TimeoutSeconds"].as_u64() > function["Timeout"].as_u64(),
+                    "{name}: a retry would overtake a run that still works"
+                );
+            }
+        }
+        for (action, resources) in used {
+            assert_eq!(may(action), resources, "{id}: {action}");
+        }
+    }
+}
+
+/// Where a state may lead.
+fn followers(state: &Value) -> Vec<String> {
+    let branches = ["Catch", "Choices"].map(|list| state[list].as_array());
+    let branches = branches.into_iter().flatten().flatten();
+    branches
+        .map(|branch| &branch["Next"])
+        .chain([&state["Next"], &state["Default"]])
+        .filter_map(|next| next.as_str().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn every_state_of_the_saga_is_reached_and_leads_to_one_that_is_there() {
+    let states = states();
+    let mut reached = BTreeSet::new();
+    let mut next = vec![saga()["StartAt"].as_str().expect("it begins").to_owned()];
+    while let Some(name) = next.pop() {
+        let state = states
+            .get(&name)
+            .unwrap_or_else(|| panic!("there is no state {name}"));
+        if reached.insert(name) {
+            next.extend(followers(state));
+        }
+    }
+    assert_eq!(reached, states.keys().cloned().collect());
+}
+
+#[test]
+fn an_order_that_succeeds_takes_at_most_eight_transitions() {
+    let states = states();
+    let start = saga()["StartAt"].as_str().expect("it begins").to_owned();
+    let first = &states[&start]["Choices"][0];
+    assert!(
+        first["Condition"]
+            .as_str()
+            .is_some_and(|rule| rule.contains("'place'"))
+    );
+    let mut path = vec![
+        start,
+        first["Next"].as_str().expect("it goes on").to_owned(),
+    ];
+    while let Some(next) = states[&path[path.len() - 1]]["Next"].as_str() {
+        path.push(next.to_owned());
+        assert!(path.len() <= 8, "{path:?}");
+    }
+    assert_eq!(
+        path,
+        [
+            "ChooseAction",
+            "ReserveInventory",
+            "AuthorisePayment",
+            "ConfirmOrder",
+            "CapturePayment",
+            "NotifyCustomer"
+        ]
+    );
+}
+
+#[test]
+fn each_step_of_the_saga_is_retried_as_promised() {
+    for (name, state) in states() {
+        if state["Type"] != "Task" {
+            continue;
+        }
+        let retries = state["Retry"].as_array().expect("a step is retried");
+        let (last, first) = retries.split_last().expect("a step is retried");
+        for refused in first {
+            assert_eq!(refused["MaxAttempts"], 0, "{name}");
+        }
+        let is_forward = state["Catch"][0]["ErrorEquals"][0] == "States.ALL";
+        let (attempts, delay) = match (is_forward, name.as_str()) {
+            (true, "CapturePayment") => (10, 30),
+            (true, _) => (5, 30),
+            (false, _) => (10, 300),
+        };
+        let wanted = serde_json::json!({
+            "ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": attempts, "BackoffRate": 2,
+            "MaxDelaySeconds": delay, "JitterStrategy": "FULL",
+        });
+        assert_eq!(*last, wanted, "{name}");
+    }
+}
+
+#[test]
+fn a_machine_logs_which_step_ran_and_never_what_went_through_it() {
+    let resources = resources();
+    for (id, machine) in of_type("AWS::Serverless::StateMachine") {
+        let machine = &machine["Properties"];
+        assert_eq!(machine["Tracing"]["Enabled"], true, "{id}");
+        assert_eq!(machine["Logging"]["Level"], "ALL", "{id}");
+        assert_eq!(machine["Logging"]["IncludeExecutionData"], false, "{id}");
+        let group = &machine["Logging"]["Destinations"][0]["CloudWatchLogsLogGroup"]["LogGroupArn"];
+        let group = target(group).unwrap_or_else(|| panic!("{id} names a log group"));
+        assert!(
+            !resources[group]["Properties"]["RetentionInDays"].is_null(),
+            "{group} keeps logs for ever"
+        );
+    }
+}
+
+/// The text of a file without its tests.
+fn code(path: &str) -> String {
+    let text = tree::source(path);
+    let end = text.find("#[cfg(test)]").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+/// The partitions that the code of a store names: texts such as `SKU#`, words such as `TREE`, and the
+/// aggregates whose events it appends.
+fn partitions(code: &str) -> BTreeSet<String> {
+    let is_word = |word: &str| word.len() > 2 && word.bytes().all(|b| b.is_ascii_uppercase());
+    let mut found = BTreeSet::new();
+    for text in code.split('"').skip(1).step_by(2) {
+        match text.split_once('#') {
+            Some((word, _)) if is_word(word) => found.insert(format!("{word}#")),
+            None if is_word(text) => found.insert(text.to_owned()),
+            _ => false,
+        };
+    }
+    for text in code.split("Aggregate::").skip(1) {
+        let name = text.split(|c: char| !c.is_alphanumeric()).next();
+        let name = name.unwrap_or_default().to_ascii_uppercase();
+        found.insert(format!("{name}#"));
+    }
+    // Who moves a stock has it from the store of stocks.
+    if code.contains("move_write(") {
+        found.insert("STOCK#".to_owned());
+    }
+    found
+}
+
+/// The partitions that each store names, by the store's type.
+fn stores() -> BTreeMap<String, BTreeSet<String>> {
+    let files = tree::files_of("shared/src", "rs");
+    let mut stores = BTreeMap::new();
+    for path in files.iter().filter(|path| path.ends_with("/store.rs")) {
+        let code = code(path);
+        for text in code.split("pub struct ").skip(1) {
+            let name = text.split(|c: char| !c.is_alphanumeric()).next();
+            stores.insert(name.unwrap_or_default().to_owned(), partitions(&code));
+        }
+    }
+    stores
+}
+
+/// What stores name that is no partition of a table: sort keys, states and partitions of indexes.
+const ELSEWHERE: [&str; 15] = [
+    "CHUNK#",
+    "COMPLETED",
+    "DAYS",
+    "DEVICES#",
+    "DUE#",
+    "ERRORS",
+    "HEAD",
+    "IMPORTS",
+    "INPROGRESS",
+    "KEYS",
+    "META",
+    "RECORD",
+    "STATUS#",
+    "VERSION",
+    "WATERMARK",
+];
+
+/// What the stores of a function have to do with that the function itself has not.
+const UNTOUCHED: [(&str, &[&str]); 8] = [
+    ("NotificationSend", &["STOCK#"]),
+    ("OrderApi", &["CATEGORYSTATS", "GROUP#", "LIST#", "STOCK#"]),
+    ("OrderConfirmStep", &["CUSTOMER#", "STOCK#"]),
+    ("OrderInventoryStep", &["CUSTOMER#"]),
+    ("OrderPaymentStep", &["CUSTOMER#"]),
+    ("ReservationSweep", &["CUSTOMER#"]),
+    (
+        "RevenueApi",
+        &["DAY#", "IMPORT#", "OBJECT#", "ORDERREVENUE#"],
+    ),
+    ("SensorStore", &["AGG#", "STATE"]),
+];
+
+#[test]
+fn a_function_may_use_just_the_partitions_that_its_stores_name() {
+    let (stores, untouched) = (stores(), BTreeMap::from(UNTOUCHED));
+    let mut checked = 0;
+    for (id, function) in functions() {
+        let mut found = Vec::new();
+        statements(&function["Policies"], &mut found);
+        let keys = found.iter().filter_map(|statement| {
+            statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"].as_array()
+        });
+        let given: BTreeSet<String> = keys
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(|key| key.trim_end_matches('*').to_owned())
+            .collect();
+        if given.is_empty() {
+            continue;
+        }
+        checked += 1;
+        let handler = handler(binary(&function));
+        let named = stores.iter().filter(|(name, _)| {
+            let made = format!("{name}::new(");
+            let at = handler.find(&made);
+            at.is_some_and(|at| !handler[..at].ends_with(char::is_alphanumeric))
+        });
+        let mut named: BTreeSet<String> = named.flat_map(|(_, keys)| keys.clone()).collect();
+        let other = untouched.get(id.as_str()).copied().unwrap_or_default();
+        named.retain(|key| !ELSEWHERE.contains(&key.as_str()) && !other.contains(&key.as_str()));
+        assert_eq!(given, named, "{id}");
+    }
+    assert!(checked > 9, "{checked} functions are held to keys");
+}
+
+/// The number that a constant of a file is made of.
+fn constant(path: &str, name: &str) -> u64 {
+    let text = code(path);
+    let (_, rest) = text
+        .split_once(&format!("const {name}: "))
+        .unwrap_or_else(|| panic!("{path} has {name}"));
+    let (_, value) = rest.split_once('=').expect("a constant has a value");
+    let value = value.split(';').next().unwrap_or_default();
+    let value = value.rsplit("::").next().unwrap_or_default();
+    let digits: String = value.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().expect("the constant is a number")
+}
+
+#[test]
+fn a_compensation_knows_its_last_attempt() {
+    let last = constant("functions/src/orders/steps/mod.rs", "LAST_ATTEMPT");
+    let states = states();
+    for name in ["UndoPayment", "ReleaseInventory", "CancelOrder"] {
+        let retries = states[name]["Retry"].as_array().expect("it is retried");
+        let retries = retries.last().expect("it is retried");
+        assert_eq!(retries["MaxAttempts"], last, "{name}");
+    }
+}
+
+#[test]
+fn what_is_claimed_or_waited_for_outlasts_or_fits_the_function_that_does_it() {
+    let functions = functions();
+    let timeout = |id: &str| functions[id]["Timeout"].as_u64().expect("it has a timeout");
+    let lease = constant("shared/src/platform/idempotency/store.rs", "LEASE");
+    for (id, function) in &functions {
+        if handler(binary(function)).contains("Idempotency::new(") {
+            assert!(timeout(id) < lease, "{id}: another may take its claim");
+        }
+    }
+    let lease = constant("shared/src/notifications/rules.rs", "LEASE");
+    assert!(timeout("NotificationSend") < lease);
+    let margin = constant("functions/src/events/relay.rs", "MARGIN") / 1_000;
+    assert!(timeout("EventRelay") > 2 * margin);
+    let budget = constant("shared/src/payments/stripe/client.rs", "BUDGET");
+    let spare = constant("functions/src/orders/steps/mod.rs", "SPARE_TIME");
+    assert!(timeout("OrderPaymentStep") > budget + spare);
+    let work = constant("functions/src/orders/sweep.rs", "RUN_TIME")
+        + constant("functions/src/orders/sweep.rs", "SPARE_TIME");
+    assert!(timeout("ReservationSweep") >= work);
+    let sign_up = constant("functions/src/customers/sign_up.rs", "MOST_TIME");
+    assert!(timeout("CustomerSignup") > sign_up);
+}
+
+#[test]
+fn an_email_address_that_is_not_confirmed_replaces_none() {
+    let pool = &resources()["UserPool"]["Properties"];
+    let required =
+        &pool["UserAttributeUpdateSettings"]["AttributesRequireVerificationBeforeUpdate"];
+    assert_eq!(*required, serde_json::json!(["email"]));
 }

@@ -12,7 +12,7 @@ use http::header::RETRY_AFTER;
 use serde::Serialize;
 use shared::platform::aws::Clients;
 use shared::platform::config::{
-    ConfigError, ImportQueue, ImportsBucket, ReadingsQueue, SalesTable, SensorsTable,
+    CommerceTable, ConfigError, ImportQueue, ImportsBucket, ReadingsQueue, SalesTable, SensorsTable,
 };
 use shared::platform::health::{Check, HealthReport, Need};
 use shared::platform::http::Json;
@@ -27,6 +27,8 @@ pub struct Context {
     pub sales: SalesTable,
     /// The sensors table.
     pub sensors: SensorsTable,
+    /// The commerce table.
+    pub commerce: CommerceTable,
     /// The bucket for sales files.
     pub bucket: ImportsBucket,
     /// The queue of imports.
@@ -45,6 +47,7 @@ impl Context {
             clients: Clients::from_env()?,
             sales: SalesTable::from_env()?,
             sensors: SensorsTable::from_env()?,
+            commerce: CommerceTable::from_env()?,
             bucket: ImportsBucket::from_env()?,
             imports: ImportQueue::from_env()?,
             readings: ReadingsQueue::from_env()?,
@@ -71,6 +74,7 @@ impl Context {
                 .map(drop)
         };
         HealthReport::of(vec![
+            Check::new("commerce-table", Need::Hard, table(self.commerce.as_str())),
             Check::new("sales-table", Need::Hard, table(self.sales.as_str())),
             Check::new("sensors-table", Need::Hard, table(self.sensors.as_str())),
             Check::new("imports-bucket", Need::Soft, bucket),
@@ -157,6 +161,7 @@ mod tests {
             )),
             sales: SalesTable::new("millrace-sales"),
             sensors: SensorsTable::new("millrace-sensors"),
+            commerce: CommerceTable::new("millrace-commerce"),
             bucket: ImportsBucket::new("millrace-imports"),
             imports: ImportQueue::new(format!("{endpoint}/millrace-import")),
             readings: ReadingsQueue::new(format!("{endpoint}/millrace-readings")),
@@ -190,6 +195,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "commerce-table",
                 "import-queue",
                 "imports-bucket",
                 "readings-queue",

@@ -9,14 +9,19 @@ use shared::{
         http::Query,
         problem::{FieldError, Problem},
     },
-    sales::{model::parse_date, revenue::MOST_DAYS, store::SalesStore},
+    sales::{
+        model::parse_date, order_revenue::store::OrderRevenueStore, revenue::MOST_DAYS,
+        store::SalesStore,
+    },
 };
 
 /// What the handlers work with.
 #[derive(Debug)]
 pub struct Context {
-    /// The sales table.
+    /// Imported sales.
     pub store: SalesStore,
+    /// Revenue from orders.
+    pub orders: OrderRevenueStore,
 }
 
 impl Context {
@@ -26,12 +31,12 @@ impl Context {
     ///
     /// [`ConfigError`] names the variable that is missing.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let table = SalesTable::from_env()?;
-        let store = SalesStore::new(
-            Connection::from_env()?.dynamodb(),
-            table.as_str().to_owned(),
-        );
-        Ok(Self { store })
+        let (dynamodb, table) = (Connection::from_env()?.dynamodb(), SalesTable::from_env()?);
+        let name = || table.as_str().to_owned();
+        Ok(Self {
+            store: SalesStore::new(dynamodb.clone(), name()),
+            orders: OrderRevenueStore::new(dynamodb, name()),
+        })
     }
 }
 

@@ -72,6 +72,7 @@ pub struct Daily {
 #[utoipa::path(
     get, path = "/api/metrics/revenue", tag = "revenue", operation_id = "getRevenue",
     summary = "Revenue of a range of days, in the legacy form",
+    description = "Imported sales alone; orders are in `/api/metrics/v1/revenue`.",
     params(
         ("start" = String, Query, description = "First day, `M/D/YYYY` or ISO 8601"),
         ("end" = String, Query, description = "Last day, included"),
@@ -107,6 +108,7 @@ pub async fn total(
 #[utoipa::path(
     get, path = "/api/metrics/revenue/daily", tag = "revenue", operation_id = "getDailyRevenue",
     summary = "Revenue of each day that has rows, in the legacy form",
+    description = "Imported sales alone; orders are in `/api/metrics/v1/revenue`.",
     params(
         ("start" = String, Query, description = "First day, `M/D/YYYY` or ISO 8601"),
         ("end" = String, Query, description = "Last day, included"),

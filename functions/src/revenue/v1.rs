@@ -34,7 +34,7 @@ const CURRENCY: &str = "SGD";
 pub enum RevenueSource {
     /// Imported files.
     Import,
-    /// Completed orders. None are taken yet, so their revenue is zero.
+    /// Orders: what was paid, less what was refunded, each on its own day (UTC).
     Orders,
     /// Both.
     All,
@@ -75,10 +75,11 @@ pub struct Revenue {
 pub struct Sums {
     /// The exact sum of all totals paid.
     total_revenue: Amount,
-    /// Rows.
-    row_count: u64,
-    /// Distinct Sale IDs, each day's counted for itself.
-    order_count: u64,
+    /// Imported rows, and lines of paid orders, less those of orders cancelled after payment; negative
+    /// where more were cancelled than paid.
+    row_count: i64,
+    /// Distinct imported Sale IDs, each day's counted for itself, and paid orders, less likewise.
+    order_count: i64,
     /// Total ÷ orders, rounded half-up to two places; 0 without orders.
     average_order_value: Amount,
 }
@@ -139,13 +140,15 @@ fn choice<T: for<'de> Deserialize<'de>>(
 #[utoipa::path(
     get, path = "/api/metrics/v1/revenue", tag = "revenue", operation_id = "getRevenueV1",
     summary = "Revenue, orders and averages of a range of days",
-    description = "An order is a Sale ID within one day: one that comes back on another date counts there again.",
+    description = "Of imported sales an order is a Sale ID within one day: one that comes back on another date counts \
+        there again. Orders count on the day they are paid, their refunds on the day of the refund, in UTC; both \
+        a moment after it happens.",
     params(
         ("start" = String, Query, description = "First day, `M/D/YYYY` or ISO 8601"),
         ("end" = String, Query, description = "Last day, included"),
         ("group_by" = Option<Period>, Query, description = "Sums of each such period as well"),
         ("source" = Option<RevenueSource>, Query, description = "`all` unless asked otherwise"),
-        ("fill" = Option<String>, Query, description = "`zero`: periods without rows too"),
+        ("fill" = Option<String>, Query, description = "`zero`: periods without revenue too"),
     ),
     responses((status = 200, description = "The revenue", body = Revenue)),
     security(("token" = ["analyst"]), ("token" = ["admin"])),
@@ -168,15 +171,16 @@ pub async fn revenue(
             return Err(Problem::invalid_query(error));
         }
     };
-    let days = match source {
-        RevenueSource::Import | RevenueSource::All => context
-            .store
-            .totals(start, end)
-            .await
-            .map_err(store_problem)?,
-        RevenueSource::Orders => Vec::new(),
-    };
-    let days: Vec<_> = days.into_iter().filter(|day| day.rows > 0).collect();
+    let mut days = Vec::new();
+    if source != RevenueSource::Orders {
+        let totals = context.store.totals(start, end).await;
+        days.extend(totals.map_err(store_problem)?);
+    }
+    if source != RevenueSource::Import {
+        let totals = context.orders.totals(start, end).await;
+        days.extend(totals.map_err(|error| store_problem(error.into()))?);
+    }
+    days.retain(|day| day.rows != 0 || !day.revenue.is_zero());
     let groups = period
         .map(|period| groups(&days, period, (start, end), fill))
         .transpose()?;
@@ -203,4 +207,123 @@ fn groups(
         sums: sum.into(),
     };
     Ok(periods.into_iter().map(group).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use jiff::{Timestamp, civil::date};
+    use serde_json::{Value, json};
+    use shared::{
+        platform::{caller, clock::Clock, http::App, ids::Random},
+        sales::{
+            day::{Day, Part},
+            order_revenue::{model::Entry, store::OrderRevenueStore},
+            store::SalesStore,
+        },
+        testing::{Database, Table},
+    };
+
+    use super::*;
+    use crate::revenue::api::router;
+
+    /// A day with two imported rows of 10 and one order of 7.50, and a day with nothing but its refund.
+    async fn app() -> (Database, App) {
+        let database = Database::start(&[Table::new("Sales")]).await;
+        let context = Context {
+            store: SalesStore::new(database.client(), "Sales".into()),
+            orders: OrderRevenueStore::new(database.client(), "Sales".into()),
+        };
+        let (first, second) = (date(2026, 11, 20), date(2026, 11, 21));
+        let imported = Day {
+            version: 1,
+            total: Part {
+                rows: 2,
+                revenue: Decimal::from(10),
+            },
+            orders: 1,
+            ..Day::empty(first)
+        };
+        context.store.commit(&imported).await.unwrap();
+        let paid = Entry {
+            order: "ORD-20261120-0000000A".into(),
+            sequence: 6,
+            date: first,
+            revenue: Decimal::new(750, 2),
+            orders: 1,
+            rows: 3,
+        };
+        let refunded = Entry {
+            sequence: 9,
+            date: second,
+            revenue: Decimal::new(-750, 2),
+            orders: 0,
+            rows: 0,
+            ..paid.clone()
+        };
+        context.orders.add(first, &[&paid]).await.unwrap();
+        context.orders.add(second, &[&refunded]).await.unwrap();
+        let clock = Clock::fixed(Timestamp::constant(1_795_190_400, 0));
+        (
+            database,
+            App::with(router(context), clock, Random::seeded(1)),
+        )
+    }
+
+    async fn ask(app: &App, query: &str) -> Value {
+        let path = format!("/api/metrics/v1/revenue?start=2026-11-20&{query}");
+        let caller = Caller::new("u-1", [caller::Group::Analyst]);
+        let request = Request::get(path)
+            .extension(caller)
+            .body(Body::empty())
+            .unwrap();
+        let body = app.serve(request).await.into_body();
+        let body = axum::body::to_bytes(body, 65_536).await.unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn orders_and_imports_count_alone_and_together() {
+        let (_database, app) = app().await;
+        for (source, revenue, orders, rows, average) in [
+            ("source=import", "10", 1, 2, "10"),
+            ("source=orders", "7.5", 1, 3, "7.5"),
+            ("source=all", "17.5", 2, 5, "8.75"),
+            ("", "17.5", 2, 5, "8.75"),
+        ] {
+            let body = ask(&app, &format!("end=2026-11-20&{source}")).await;
+            assert_eq!(body["total_revenue"]["amount"], revenue, "{source}");
+            assert_eq!(body["order_count"], orders, "{source}");
+            assert_eq!(body["row_count"], rows, "{source}");
+            assert_eq!(body["average_order_value"]["amount"], average, "{source}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_day_of_refunds_alone_counts_against_the_others() {
+        let (_database, app) = app().await;
+        let body = ask(&app, "end=2026-11-30&source=orders&group_by=day").await;
+        assert_eq!(
+            (&body["total_revenue"]["amount"], &body["order_count"]),
+            (&json!("0"), &json!(1))
+        );
+        let of_day = |group: &Value| {
+            (
+                group["period"].clone(),
+                group["total_revenue"]["amount"].clone(),
+            )
+        };
+        let groups: Vec<_> = body["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(of_day)
+            .collect();
+        let expected = [("2026-11-20", "7.5"), ("2026-11-21", "-7.5")];
+        assert_eq!(
+            groups,
+            expected.map(|(day, amount)| (json!(day), json!(amount)))
+        );
+    }
 }

@@ -7,6 +7,7 @@ pub mod import;
 pub mod import_sales;
 pub mod importer;
 pub mod imports;
+pub mod order_revenue;
 pub mod problem;
 pub mod queue;
 pub mod rows;

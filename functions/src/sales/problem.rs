@@ -10,11 +10,8 @@ use super::importer::ImportError;
 /// The problem that a failed call on the sales table is to a caller.
 #[must_use]
 pub fn store_problem(error: StoreError) -> Problem {
-    if error.retryable() {
-        Problem::unavailable(error)
-    } else {
-        Problem::internal(error)
-    }
+    let retryable = error.retryable();
+    Problem::failed(error, retryable)
 }
 
 /// The problem that an interrupted import is to a caller.
@@ -31,11 +28,8 @@ pub fn import_problem(error: ImportError) -> Problem {
 /// The problem that a failed call on the import bucket is to a caller.
 #[must_use]
 pub fn files_problem(error: FilesError) -> Problem {
-    if error.retryable() {
-        Problem::unavailable(error)
-    } else {
-        Problem::internal(error)
-    }
+    let retryable = error.retryable();
+    Problem::failed(error, retryable)
 }
 
 /// The problem that a sum out of range is to a caller.

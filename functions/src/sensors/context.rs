@@ -18,7 +18,7 @@ use shared::{
     },
 };
 
-use super::problem::{no_device, store_problem, table_problem};
+use super::problem::{no_device, store_problem};
 
 /// How long a warm function takes a device for being there and the watermark for where it was: a
 /// dashboard asks many questions at once.
@@ -95,7 +95,7 @@ impl Context {
     /// A 404 problem when there is none or it is deleted, 503 when the table is down.
     pub async fn device(&self, id: &str) -> Result<Device, Problem> {
         let id = id.parse().map_err(|_| no_device())?;
-        let found = self.devices.get(&id).await.map_err(table_problem)?;
+        let found = self.devices.get(&id).await.map_err(Problem::from)?;
         found.ok_or_else(no_device)
     }
     /// The identifier that a path names, if there is or was just now a device of it.

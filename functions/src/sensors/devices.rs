@@ -33,7 +33,7 @@ use utoipa::ToSchema;
 
 use super::{
     context::Context,
-    problem::{body_problem, exists_problem, table_problem},
+    problem::{body_problem, exists_problem},
 };
 
 const ROUTE: &str = "/api/sensors/devices";
@@ -154,7 +154,7 @@ async fn register(
 ) -> Result<Work, Problem> {
     let now = context.clock.now();
     let devices = &context.devices;
-    let stored = devices.find(&id).await.map_err(table_problem)?;
+    let stored = devices.find(&id).await.map_err(Problem::from)?;
     let expected = stored.as_ref().map_or(0, |stored| stored.version);
     let device = rules::create(stored.as_ref(), id, attributes, now).map_err(exists_problem)?;
     let location = format!("{ROUTE}/{}", device.device_id);
@@ -173,7 +173,7 @@ async fn register(
             (write, Work::Committed(stored))
         }
     };
-    match write.map_err(table_problem)? {
+    match write.map_err(Problem::from)? {
         Write::Done => Ok(work),
         Write::Conflict => Err(exists_problem(DeviceExists)),
     }
@@ -231,7 +231,7 @@ pub async fn list(
         .devices
         .list(filter, from, limit)
         .await
-        .map_err(table_problem)?;
+        .map_err(Problem::from)?;
     let next_cursor = next.map(|next| context.cursors.sign(scope, next.to_string().as_bytes()));
     let data = devices
         .iter()
@@ -432,7 +432,7 @@ async fn change(
     precondition.check(Version(current.version))?;
     let device = next(&current, context.clock.now())?;
     let write = context.devices.save(&device, current.version).await;
-    match write.map_err(table_problem)? {
+    match write.map_err(Problem::from)? {
         Write::Done => Ok(device),
         Write::Conflict => Err(Problem::precondition_failed()),
     }

@@ -38,7 +38,7 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{
-    problem::{body_problem, table_problem},
+    problem::body_problem,
     usage_plan::{PlanError, UsagePlan},
 };
 
@@ -178,7 +178,7 @@ fn selected(key: DeviceKey, fields: &Fields) -> Result<serde_json::Value, Proble
 async fn find(context: &Context, id: &str) -> Result<DeviceKey, Problem> {
     let missing = || Problem::not_found("no such key");
     let id: KeyId = id.parse().map_err(|_| missing())?;
-    let key = context.keys.get(id).await.map_err(table_problem)?;
+    let key = context.keys.get(id).await.map_err(Problem::from)?;
     key.ok_or_else(missing)
 }
 
@@ -221,7 +221,7 @@ pub async fn create(
     let hash = SecretHash::of(secret.expose())
         .ok_or_else(|| Problem::internal("a new secret does not look like one"))?;
     let pending = DeviceKey::pending(hash, grant, context.clock.now());
-    let write = context.keys.create(&pending).await.map_err(table_problem)?;
+    let write = context.keys.create(&pending).await.map_err(Problem::from)?;
     if write == Write::Conflict {
         return Err(Problem::internal("two keys were given the same secret"));
     }
@@ -250,7 +250,7 @@ async fn activate(
     let added = context.plan.add(pending.id(), secret).await;
     let active = pending.activated(added.map_err(plan_problem)?);
     let saved = context.keys.save(&active, pending.version).await;
-    match saved.map_err(table_problem)? {
+    match saved.map_err(Problem::from)? {
         Write::Done => Ok(active),
         Write::Conflict => Err(Problem::conflict(
             "key-deleted",
@@ -312,7 +312,7 @@ pub async fn list(
         .keys
         .list(after.as_ref(), limit)
         .await
-        .map_err(table_problem)?;
+        .map_err(Problem::from)?;
     let next_cursor = found
         .last()
         .filter(|_| found.len() == limit)
@@ -402,7 +402,7 @@ pub async fn revoke(
     } else {
         let revoked = key.revoked(context.clock.now());
         let write = context.keys.save(&revoked, key.version).await;
-        if write.map_err(table_problem)? == Write::Conflict {
+        if write.map_err(Problem::from)? == Write::Conflict {
             return Err(Problem::precondition_failed());
         }
         revoked

@@ -1,31 +1,15 @@
 //! What the errors of the sensors context are to a caller: the one place that knows.
 
 use shared::{
-    platform::{
-        problem::{FieldError, Problem},
-        table::TableError,
-    },
+    platform::problem::{FieldError, Problem},
     sensors::{device::rules::DeviceExists, store::StoreError},
 };
-
-/// The problem that a failed call on the registry is to a caller.
-#[must_use]
-pub fn table_problem(error: TableError) -> Problem {
-    if error.retryable() {
-        Problem::unavailable(error)
-    } else {
-        Problem::internal(error)
-    }
-}
 
 /// The problem that a failed call on readings or roll-ups is to a caller.
 #[must_use]
 pub fn store_problem(error: StoreError) -> Problem {
-    if error.retryable() {
-        Problem::unavailable(error)
-    } else {
-        Problem::internal(error)
-    }
+    let retryable = error.retryable();
+    Problem::failed(error, retryable)
 }
 
 /// The problem that a body with faulty members is to a caller.

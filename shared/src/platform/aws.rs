@@ -15,9 +15,10 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_async::rt::sleep::default_async_sleep;
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector};
 use aws_types::SdkConfig;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -107,6 +108,42 @@ impl Connection {
         aws_sdk_apigateway::Client::new(&self.sdk)
     }
 
+    /// The Cognito client, for the user pool.
+    #[must_use]
+    pub fn cognito(&self) -> aws_sdk_cognitoidentityprovider::Client {
+        aws_sdk_cognitoidentityprovider::Client::new(&self.sdk)
+    }
+
+    /// The `EventBridge` client.
+    #[must_use]
+    pub fn eventbridge(&self) -> aws_sdk_eventbridge::Client {
+        aws_sdk_eventbridge::Client::new(&self.sdk)
+    }
+
+    /// The Secrets Manager client.
+    #[must_use]
+    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        aws_sdk_secretsmanager::Client::new(&self.sdk)
+    }
+
+    /// The client of SES, for e-mail.
+    #[must_use]
+    pub fn ses(&self) -> aws_sdk_sesv2::Client {
+        aws_sdk_sesv2::Client::new(&self.sdk)
+    }
+
+    /// The client of SNS, for text messages.
+    #[must_use]
+    pub fn sns(&self) -> aws_sdk_sns::Client {
+        aws_sdk_sns::Client::new(&self.sdk)
+    }
+
+    /// The Step Functions client.
+    #[must_use]
+    pub fn step_functions(&self) -> aws_sdk_sfn::Client {
+        aws_sdk_sfn::Client::new(&self.sdk)
+    }
+
     /// The `DynamoDB` client.
     #[must_use]
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
@@ -172,15 +209,35 @@ pub fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
         Some(url) if url.starts_with("http://") => Roots::None,
         Some(_) => Roots::All,
     };
-    let context = TlsContext::builder()
-        .with_trust_store(trust_store(roots))
-        .build()
-        .expect("a trust store of embedded roots is a valid TLS context");
     aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context)
+        .tls_context(tls_context(roots))
         .build_https()
+}
+
+/// Carries HTTP requests to `url`, a service that is not AWS, by the same code as the SDK's own; what
+/// time a request has is for the caller to say. Redirects are not followed.
+///
+/// # Panics
+/// Never: any trust store makes a TLS context.
+#[must_use]
+pub fn http_connector(url: &str) -> SharedHttpConnector {
+    let is_plain = url.starts_with("http://");
+    let roots = if is_plain { Roots::None } else { Roots::All };
+    let connector = Connector::builder()
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls_context(roots))
+        .build();
+    SharedHttpConnector::new(connector)
+}
+
+fn tls_context(roots: Roots) -> TlsContext {
+    TlsContext::builder()
+        .with_trust_store(trust_store(roots))
+        .build()
+        .expect("a trust store of embedded roots is a valid TLS context")
 }
 
 /// Which certificate authorities a connection trusts.

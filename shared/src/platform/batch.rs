@@ -17,6 +17,7 @@ use futures_util::FutureExt as _;
 
 use crate::platform::clock::Clock;
 use crate::platform::ids::Random;
+use crate::platform::table::TableError;
 use crate::platform::telemetry::{self, Invocation, TraceContext};
 
 /// How a message failed.
@@ -30,6 +31,11 @@ pub enum Failure {
     },
     /// Trying again later may help.
     Transient,
+    /// Trying again may help, after a pause that the handler knows.
+    Delayed {
+        /// The pause in seconds, at most 43,200.
+        seconds: u32,
+    },
 }
 
 impl Failure {
@@ -37,6 +43,18 @@ impl Failure {
     pub fn permanent(reason: impl Into<String>) -> Self {
         Self::Permanent {
             reason: reason.into(),
+        }
+    }
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        let reason = telemetry::chain(&error);
+        tracing::error!(error = reason, "the table failed");
+        if error.retryable() {
+            Self::Transient
+        } else {
+            Self::permanent(reason)
         }
     }
 }
@@ -265,16 +283,23 @@ async fn settle<Q: FailedMessages>(
             failed.bury(message, &reason).await
         }
         Err(Failure::Transient) => {
-            let deliveries = deliveries(message);
-            let seconds = random.up_to(backoff_ceiling(deliveries));
-            tracing::warn!(deliveries, seconds, "message failed and comes again");
-            failed.hide(message, seconds).await;
-            false
+            let seconds = random.up_to(backoff_ceiling(deliveries(message)));
+            put_off(message, seconds, failed).await
         }
+        Err(Failure::Delayed { seconds }) => put_off(message, seconds, failed).await,
     }
 }
 
-fn deliveries(message: &SqsMessage) -> u32 {
+async fn put_off<Q: FailedMessages>(message: &SqsMessage, seconds: u32, failed: &Q) -> bool {
+    let deliveries = deliveries(message);
+    tracing::warn!(deliveries, seconds, "message failed and comes again");
+    failed.hide(message, seconds).await;
+    false
+}
+
+/// Times that a message has been delivered, this one included.
+#[must_use]
+pub fn deliveries(message: &SqsMessage) -> u32 {
     message
         .attributes
         .get("ApproximateReceiveCount")
@@ -333,6 +358,7 @@ mod tests {
         match body.as_str() {
             "bad" => Err(Failure::permanent("not an import")),
             "later" => Err(Failure::Transient),
+            "tomorrow" => Err(Failure::Delayed { seconds: 43_200 }),
             "panic" => panic!("bug"),
             _ => Ok(()),
         }
@@ -371,6 +397,15 @@ mod tests {
         assert_eq!(buried, [("id-bad".to_owned(), "not an import".to_owned())]);
         let hidden = fake.hidden.into_inner().unwrap();
         assert!(hidden.iter().all(|(_, seconds)| *seconds <= 20) && hidden.len() == 2);
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_the_handler_knows_is_kept() {
+        let fake = Fake::default();
+        let response = run(&fake, event(&["tomorrow"])).await.unwrap();
+        assert_eq!(response.batch_item_failures.len(), 1);
+        let hidden = fake.hidden.into_inner().unwrap();
+        assert_eq!(hidden, [("id-tomorrow".to_owned(), 43_200)]);
     }
 
     #[tokio::test]

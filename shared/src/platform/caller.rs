@@ -34,6 +34,7 @@ impl Group {
 pub struct Caller {
     sub: String,
     groups: Vec<Group>,
+    username: Option<Personal<String>>,
     email: Option<Personal<String>>,
     phone_number: Option<Personal<String>>,
 }
@@ -48,6 +49,7 @@ impl Caller {
         Self {
             sub: sub.into(),
             groups: groups.into(),
+            username: None,
             email: None,
             phone_number: None,
         }
@@ -72,10 +74,14 @@ impl Caller {
                 .filter(|value| !value.is_empty() && value.len() <= Self::MAX_CLAIM)
                 .map(|value| Personal::new(value.to_owned()))
         };
+        // The authorizer passes texts; an emulator, the token's own true.
+        let verified = claims.get("email_verified");
+        let is_verified = verified.is_some_and(|value| value == true || value == "true");
         Some(Self {
             sub: sub.to_owned(),
             groups: claims.get("cognito:groups").map(groups).unwrap_or_default(),
-            email: personal("email"),
+            username: personal("cognito:username"),
+            email: personal("email").filter(|_| is_verified),
             phone_number: personal("phone_number"),
         })
     }
@@ -102,13 +108,22 @@ impl Caller {
         &self.sub
     }
 
+    /// The name by which the pool's own calls know the user: the `sub` unless the token has another, as
+    /// that of a person has who signs in with another provider.
+    #[must_use]
+    pub fn username(&self) -> &str {
+        let username = self.username.as_ref();
+        username.map_or(&self.sub, |username| username.expose())
+    }
+
     /// The groups that give rights, without repeats.
     #[must_use]
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }
 
-    /// The e-mail address, if the token has one.
+    /// The e-mail address, if the token has one and says that it is verified: until then it may be a
+    /// stranger's.
     #[must_use]
     pub fn email(&self) -> Option<&Personal<String>> {
         self.email.as_ref()
@@ -247,11 +262,30 @@ mod tests {
 
     #[test]
     fn personal_claims_stay_hidden() {
-        let claims = json!({"sub": "u-1", "email": "jane@example.com", "phone_number": "+4912345"});
+        let claims = json!({"sub": "u-1", "email": "jane@example.com", "email_verified": true, "phone_number": "+4912345",
+            "cognito:username": "Google_jane"});
         let read = caller(&claims).unwrap();
         assert_eq!(read.email().unwrap().expose(), "jane@example.com");
+        assert_eq!(read.username(), "Google_jane");
+        assert_eq!(caller(&json!({"sub": "u-1"})).unwrap().username(), "u-1");
         let shown = format!("{read:?}");
         assert!(!shown.contains("jane") && !shown.contains("49"), "{shown}");
+    }
+
+    #[test]
+    fn an_email_address_counts_once_it_is_verified() {
+        for (verified, counts) in [
+            (json!(true), true),
+            (json!("true"), true),
+            (json!(false), false),
+            (json!("false"), false),
+            (json!(null), false),
+        ] {
+            let claims =
+                json!({"sub": "u-1", "email": "jane@example.com", "email_verified": verified});
+            let read = caller(&claims).unwrap();
+            assert_eq!(read.email().is_some(), counts, "{verified}");
+        }
     }
 
     proptest! {

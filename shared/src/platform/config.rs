@@ -1,6 +1,7 @@
 //! Configuration from environment variables: one small type per concern, each failing with the name
 //! of the variable that is missing or wrong.
 
+use crate::platform::money::Currency;
 use crate::platform::secret::Secret;
 
 /// A variable that the function cannot start without.
@@ -105,6 +106,153 @@ setting!(
     DeviceUsagePlan, "DEVICE_USAGE_PLAN"
 );
 
+setting!(
+    /// Name of the table that holds customers, catalogue, stock, orders and notifications.
+    CommerceTable, "COMMERCE_TABLE"
+);
+setting!(
+    /// The table of tax rates, as JSON.
+    TaxRates, "TAX_RATES"
+);
+setting!(
+    /// URL of the queue that carries paid and refunded orders to the totals of their day.
+    OrderRevenueQueue, "ORDER_REVENUE_QUEUE_URL"
+);
+setting!(
+    /// URL of the queue that takes events whose revenue no run can ever count.
+    OrderRevenueDeadLetters, "ORDER_REVENUE_DEAD_LETTERS_URL"
+);
+setting!(
+    /// ARN of the state machine that carries an order through.
+    OrderSaga, "ORDER_SAGA_ARN"
+);
+setting!(
+    /// Id of the user pool whose people are the customers.
+    UserPool, "USER_POOL_ID"
+);
+setting!(
+    /// Name of the event bus that domain events are put on.
+    EventBus, "EVENT_BUS"
+);
+setting!(
+    /// URL of the queue that takes the places of events that can never be put on the bus.
+    EventPoison, "EVENT_POISON_QUEUE_URL"
+);
+setting!(
+    /// URL of the queue that says which notifications are to be sent.
+    NotificationQueue, "NOTIFICATION_QUEUE_URL"
+);
+setting!(
+    /// URL of the queue that takes messages whose notification cannot be sent.
+    NotificationDeadLetters, "NOTIFICATION_DEAD_LETTERS_URL"
+);
+setting!(
+    /// E-mail address that notifications come from, verified with the provider.
+    SenderEmail, "SENDER_EMAIL"
+);
+setting!(
+    /// E-mail address that learns of new orders, if anybody wants to.
+    AdminAlertEmail, "ADMIN_ALERT_EMAIL"
+);
+
+setting!(
+    /// ARN of the secret that holds the payment provider's key, as `{"stripe_api_key":"…"}`.
+    PaymentSecret, "PAYMENT_SECRET_ARN"
+);
+
+/// Who takes the customers' money.
+///
+/// Read from `PAYMENT_PROVIDER`: `stripe`, or `sandbox`, which a production stage refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaymentProvider {
+    /// Nobody: payments go by scripts.
+    Sandbox,
+    /// Stripe.
+    Stripe,
+}
+
+impl PaymentProvider {
+    const VARIABLE: &'static str = "PAYMENT_PROVIDER";
+
+    /// Takes a word for it that is already known, for a stage.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidVariable`] for another word, and for the sandbox in production.
+    pub fn new(word: &str, stage: &Stage) -> Result<Self, ConfigError> {
+        let invalid = |reason| ConfigError::InvalidVariable {
+            name: Self::VARIABLE,
+            reason,
+        };
+        match word {
+            "stripe" => Ok(Self::Stripe),
+            "sandbox" if stage.as_str() == "production" => Err(invalid(
+                "the sandbox takes no money, so it is not for production",
+            )),
+            "sandbox" => Ok(Self::Sandbox),
+            _ => Err(invalid("needs to be stripe or sandbox")),
+        }
+    }
+
+    /// Reads the variable, and `STAGE`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a variable is missing, or as [`PaymentProvider::new`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::new(&variable(Self::VARIABLE)?, &Stage::from_env()?)
+    }
+}
+
+/// Where Stripe's API is: `https://api.stripe.com`, or an emulator on the loopback interface by plain
+/// HTTP.
+///
+/// Read from `STRIPE_URL`; Stripe's own when that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StripeUrl(String);
+
+impl StripeUrl {
+    const VARIABLE: &'static str = "STRIPE_URL";
+
+    /// Takes a URL that is already known: a scheme and a host, without a path.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidVariable`] when it is another, or plain HTTP beyond the loopback
+    /// interface.
+    pub fn new(url: impl Into<String>) -> Result<Self, ConfigError> {
+        let url = url.into();
+        let is_valid = url.parse::<http::Uri>().is_ok_and(|uri| {
+            let is_loopback = matches!(uri.host(), Some("127.0.0.1" | "[::1]" | "localhost"));
+            let is_allowed = match uri.scheme_str() {
+                Some("https") => uri.host().is_some(),
+                Some("http") => is_loopback,
+                _ => false,
+            };
+            is_allowed && uri.path_and_query().is_none_or(|path| path == "/")
+        });
+        if is_valid && !url.contains('@') {
+            Ok(Self(url.trim_end_matches('/').to_owned()))
+        } else {
+            Err(ConfigError::InvalidVariable {
+                name: Self::VARIABLE,
+                reason: "needs https:// and a host, or http:// and a loopback host",
+            })
+        }
+    }
+
+    /// Reads the variable.
+    ///
+    /// # Errors
+    /// As [`StripeUrl::new`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::new(optional(Self::VARIABLE).unwrap_or_else(|| "https://api.stripe.com".to_owned()))
+    }
+
+    /// The URL, without a slash at its end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The key that signs cursors, at least 32 characters. Replacing it makes every cursor in flight
 /// invalid and nothing worse.
 ///
@@ -191,6 +339,41 @@ impl RawRetention {
     }
 }
 
+/// The currency that the store's prices are in; Singapore dollars unless another is given.
+///
+/// Read from `STORE_CURRENCY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreCurrency(Currency);
+
+impl StoreCurrency {
+    const VARIABLE: &'static str = "STORE_CURRENCY";
+
+    /// Takes a currency that is already known.
+    #[must_use]
+    pub const fn new(currency: Currency) -> Self {
+        Self(currency)
+    }
+
+    /// Reads the variable.
+    ///
+    /// # Errors
+    /// [`ConfigError::InvalidVariable`] when it is no currency.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let code = optional(Self::VARIABLE).map_or(Ok(Currency::SGD), |code| code.parse());
+        let currency = code.map_err(|_| ConfigError::InvalidVariable {
+            name: Self::VARIABLE,
+            reason: "needs the ISO 4217 code of a currency in use",
+        });
+        currency.map(Self)
+    }
+
+    /// The currency.
+    #[must_use]
+    pub const fn get(self) -> Currency {
+        self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +397,42 @@ mod tests {
         );
         let key = CursorKey::new("0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(format!("{key:?}"), "CursorKey([redacted])");
+    }
+
+    #[test]
+    fn the_sandbox_is_refused_in_production() {
+        let provider = |word, stage| PaymentProvider::new(word, &Stage::new(stage));
+        for stage in ["local", "staging"] {
+            assert_eq!(provider("sandbox", stage), Ok(PaymentProvider::Sandbox));
+        }
+        assert!(provider("sandbox", "production").is_err());
+        assert_eq!(
+            provider("stripe", "production"),
+            Ok(PaymentProvider::Stripe)
+        );
+        assert!(provider("Stripe", "production").is_err());
+    }
+
+    #[test]
+    fn stripe_is_spoken_to_in_plain_text_on_the_loopback_interface_only() {
+        for url in [
+            "https://api.stripe.com/",
+            "http://127.0.0.1:8420",
+            "http://[::1]:1",
+        ] {
+            let parsed = StripeUrl::new(url).unwrap();
+            assert_eq!(parsed.as_str(), url.trim_end_matches('/'));
+        }
+        for url in [
+            "",
+            "api.stripe.com",
+            "http://api.stripe.com",
+            "http://127.0.0.1@example.com",
+            "https://example.com/v1",
+            "ftp://localhost",
+        ] {
+            assert!(StripeUrl::new(url).is_err(), "{url}");
+        }
     }
 
     #[test]

@@ -101,6 +101,19 @@ impl fmt::Debug for Currency {
     }
 }
 
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        code.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// An amount in a currency, with every digit it came with. Equal means equal in value: `1.5` is
 /// `1.50`. In JSON: `{"amount":"34.88","currency":"SGD"}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -173,6 +186,18 @@ impl Money {
     pub fn checked_mul(self, factor: Decimal) -> Result<Self, MoneyError> {
         let product = self.amount.mantissa().checked_mul(factor.mantissa());
         self.with_mantissa(product, self.amount.scale() + factor.scale())
+    }
+
+    /// `part` of the `whole` equal parts of the amount, [rounded](Self::rounded).
+    ///
+    /// # Errors
+    /// [`MoneyError::OutOfRange`] when a product on the way has too many digits, or `whole` is zero.
+    pub fn share(self, part: u32, whole: u32) -> Result<Self, MoneyError> {
+        let product = self.checked_mul(part.into())?;
+        // The quotient has 28 digits: enough for no rounding before the last one to show.
+        let amount = product.amount.checked_div(whole.into());
+        let amount = amount.ok_or(MoneyError::OutOfRange)?;
+        Ok(Self { amount, ..product }.rounded())
     }
 
     /// The amount rounded half-up to the minor unit, a half going away from zero: `0.125` SGD is

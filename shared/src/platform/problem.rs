@@ -14,7 +14,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::platform::{aws, telemetry};
+use crate::platform::{aws, table::TableError, telemetry};
 
 /// Content type of every problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -265,7 +265,13 @@ impl Problem {
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        if aws::is_transient(&error) {
+        let retryable = aws::is_transient(&error);
+        Self::failed(error, retryable)
+    }
+
+    /// 503 for a failure that may pass, 500 for one that does not.
+    pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>, retryable: bool) -> Self {
+        if retryable {
             Self::unavailable(error)
         } else {
             Self::internal(error)
@@ -338,6 +344,13 @@ impl Problem {
         };
         // Strings and numbers under fixed keys have no way to fail.
         serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+impl From<TableError> for Problem {
+    fn from(error: TableError) -> Self {
+        let retryable = error.retryable();
+        Self::failed(error, retryable)
     }
 }
 

@@ -12,14 +12,17 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
+    operation::transact_write_items::TransactWriteItemsError,
     operation::{put_item::PutItemError, query::builders::QueryFluentBuilder},
     primitives::Blob,
     types::{
-        AttributeValue, ConsumedCapacity, DeleteRequest, KeysAndAttributes, PutRequest,
-        ReturnConsumedCapacity, WriteRequest,
+        AttributeValue, CancellationReason, ConsumedCapacity, DeleteRequest, KeysAndAttributes,
+        PutRequest, ReturnConsumedCapacity, TransactWriteItem, WriteRequest,
     },
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::platform::ids::Random;
 
 /// An item, or its key.
 pub type Item = HashMap<String, AttributeValue>;
@@ -37,6 +40,12 @@ const WRITES_AT_ONCE: usize = 8;
 
 /// Times that a batch's unprocessed rest is sent again before it is given back to the caller.
 const BATCH_ROUNDS: u32 = 8;
+
+/// Times that a transaction is tried when others are at its items.
+const TRANSACTION_ROUNDS: u32 = 10;
+
+/// Longest pause before a transaction is tried again, in milliseconds.
+const TRANSACTION_PAUSE: u32 = 800;
 
 /// What no repetition mends; a missing right or table may be mended by whoever runs the stack.
 const FINAL: &str = "ValidationException";
@@ -90,6 +99,18 @@ impl TableError {
         Self::Malformed {
             item: item.to_string(),
             attribute,
+        }
+    }
+
+    /// That a transaction was refused for the answer that was to be remembered with it, which another
+    /// run of the same request has claimed.
+    #[must_use]
+    pub fn claim_lost() -> Self {
+        Self::Unavailable {
+            operation: "TransactWriteItems",
+            code: "ConditionalCheckFailed".into(),
+            transient: true,
+            source: "another run claimed the idempotency key".into(),
         }
     }
 
@@ -156,12 +177,31 @@ pub enum Write {
     Conflict,
 }
 
+/// How a transaction ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transaction {
+    /// All its writes stand.
+    Done,
+    /// None does, for the conditions of these did not hold.
+    Refused(Vec<Refusal>),
+}
+
+/// A write of a transaction whose condition did not hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// Which write, from 0.
+    pub at: usize,
+    /// The item as it was, if there is one and the write asked for it.
+    pub found: Option<Item>,
+}
+
 /// A table and what was consumed of it.
 #[derive(Debug)]
 pub struct Table {
     client: Client,
     name: String,
     meter: Meter,
+    random: Random,
 }
 
 impl Table {
@@ -172,6 +212,7 @@ impl Table {
             client,
             name,
             meter: Meter::default(),
+            random: Random::system(),
         }
     }
 
@@ -309,6 +350,57 @@ impl Table {
             }
             Err(error) if is_condition_failure(&error) => Ok(Write::Conflict),
             Err(error) => Err(TableError::of("PutItem")(error)),
+        }
+    }
+
+    /// Makes up to 100 writes, all or none. Tries again while others are at the same items.
+    ///
+    /// A refusal may be the call's own success, where an earlier try of it was done and its reply
+    /// lost: the caller has to look whether what is stored is its own.
+    /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+    ///
+    /// # Errors
+    ///
+    /// [`TableError`] when the table fails, or others are at the items to the last round.
+    pub async fn transact(
+        &self,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<Transaction, TableError> {
+        let mut round = 0;
+        loop {
+            let result = self
+                .client
+                .transact_write_items()
+                .set_transact_items(Some(writes.clone()))
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await;
+            let error = match result {
+                Ok(out) => {
+                    for consumed in out.consumed_capacity() {
+                        self.meter.count_write(Some(consumed));
+                    }
+                    return Ok(Transaction::Done);
+                }
+                Err(error) => error,
+            };
+            let reasons = match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
+                    canceled.cancellation_reasons()
+                }
+                _ => return Err(TableError::of("TransactWriteItems")(error)),
+            };
+            let refused = refusals(reasons);
+            if !refused.is_empty() {
+                return Ok(Transaction::Refused(refused));
+            }
+            round += 1;
+            if !is_busy(reasons) || round == TRANSACTION_ROUNDS {
+                return Err(canceled(reasons));
+            }
+            let most = (20_u32 << round).min(TRANSACTION_PAUSE);
+            let pause = u64::from(self.random.up_to(most));
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
 
@@ -504,6 +596,40 @@ pub fn is_condition_failure<R>(error: &SdkError<PutItemError, R>) -> bool {
         .is_some_and(PutItemError::is_conditional_check_failed_exception)
 }
 
+fn refusals(reasons: &[CancellationReason]) -> Vec<Refusal> {
+    let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
+    reasons
+        .iter()
+        .enumerate()
+        .filter(|(_, reason)| failed(reason))
+        .map(|(at, reason)| Refusal {
+            at,
+            found: reason.item.clone(),
+        })
+        .collect()
+}
+
+fn is_busy(reasons: &[CancellationReason]) -> bool {
+    const BUSY: [&str; 3] = [
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
+    ];
+    let code = |reason: &CancellationReason| reason.code().is_some_and(|code| BUSY.contains(&code));
+    reasons.iter().any(code)
+}
+
+fn canceled(reasons: &[CancellationReason]) -> TableError {
+    let codes = reasons.iter().filter_map(CancellationReason::code);
+    let code = codes.filter(|code| *code != "None").collect::<Vec<_>>();
+    TableError::Unavailable {
+        operation: "TransactWriteItems",
+        code: code.join(", "),
+        transient: is_busy(reasons),
+        source: "the transaction was canceled".into(),
+    }
+}
+
 fn unprocessed(operation: &'static str) -> TableError {
     TableError::Unavailable {
         operation,
@@ -523,6 +649,7 @@ async fn pause_before(round: u32) {
 mod tests {
     use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
+    use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure};
     use aws_smithy_runtime_api::client::{
         http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
         orchestrator::{HttpRequest, HttpResponse},
@@ -767,5 +894,113 @@ mod tests {
         assert!(write.retryable() && read.retryable());
         assert_eq!(write.to_string(), "BatchWriteItem failed (unprocessed)");
         assert_eq!(busy.done(), 0);
+    }
+
+    /// Writes item `n` if there is none, and asks for the one that there is.
+    fn new_thing(n: usize) -> TransactWriteItem {
+        let put = Put::builder()
+            .table_name("Things")
+            .set_item(Some(thing(n)))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build();
+        TransactWriteItem::builder().put(put.unwrap()).build()
+    }
+
+    #[tokio::test]
+    async fn all_writes_of_a_transaction_stand_or_none_and_it_says_which_were_refused() {
+        let (_database, table) = things().await;
+        let done = table.transact(vec![new_thing(1), new_thing(3)]).await;
+        assert_eq!(done.unwrap(), Transaction::Done);
+        let writes = (0..4).map(new_thing).collect();
+        let refused = |at| Refusal {
+            at,
+            found: Some(thing(at)),
+        };
+        assert_eq!(
+            table.transact(writes).await.unwrap(),
+            Transaction::Refused(vec![refused(1), refused(3)])
+        );
+        let stored = table.pages(all(&table)).await.unwrap();
+        assert_eq!(stored, [thing(1), thing(3)]);
+    }
+
+    /// A table whose transactions are canceled for `reasons`, each list once, before one is done; and
+    /// how many it was asked for.
+    fn canceling(reasons: Vec<Vec<&'static str>>) -> (Table, Arc<AtomicUsize>) {
+        let asked = Arc::<AtomicUsize>::default();
+        let count = asked.clone();
+        let http = testing::answering(move |_| {
+            let reasons = reasons.get(count.fetch_add(1, Ordering::SeqCst));
+            let codes = reasons.into_iter().flatten();
+            let codes: Vec<_> = codes.map(|code| json!({ "Code": code })).collect();
+            let (status, answer) = match reasons {
+                Some(_) => (
+                    400,
+                    json!({"__type": "TransactionCanceledException", "CancellationReasons": codes}),
+                ),
+                None => (
+                    200,
+                    json!({"ConsumedCapacity": [
+                        {"TableName": "Things", "CapacityUnits": 4.0},
+                        {"TableName": "Things", "CapacityUnits": 1.5},
+                    ]}),
+                ),
+            };
+            let response = http::Response::builder().status(status);
+            response.body(answer.to_string()).unwrap()
+        });
+        let client = Connection::to_emulator("http://127.0.0.1:1", http).dynamodb();
+        (Table::new(client, "Things".to_owned()), asked)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transaction_that_met_others_is_tried_again_and_counted_once() {
+        let busy = vec![
+            vec!["None", "TransactionConflict"],
+            vec!["ThrottlingError", "None"],
+            vec!["ProvisionedThroughputExceeded", "TransactionConflict"],
+        ];
+        let (table, asked) = canceling(busy);
+        let done = table.transact(vec![new_thing(0), new_thing(1)]).await;
+        assert_eq!(done.unwrap(), Transaction::Done);
+        assert_eq!(asked.load(Ordering::SeqCst), 4);
+        assert_eq!(table.meter().write_halves(), 11);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transaction_that_meets_others_to_the_last_is_an_error_that_may_pass() {
+        let (table, asked) = canceling(vec![vec!["None", "TransactionConflict"]; 99]);
+        let error = table.transact(vec![new_thing(0), new_thing(1)]).await;
+        let error = error.unwrap_err();
+        assert!(error.retryable());
+        assert_eq!(
+            error.to_string(),
+            "TransactWriteItems failed (TransactionConflict)"
+        );
+        assert_eq!(asked.load(Ordering::SeqCst), 10);
+    }
+
+    #[tokio::test]
+    async fn a_condition_that_does_not_hold_counts_more_than_others_at_the_items() {
+        let mixed = vec!["TransactionConflict", "ConditionalCheckFailed", "None"];
+        let (table, asked) = canceling(vec![mixed]);
+        let refused = table.transact((0..3).map(new_thing).collect()).await;
+        let refusal = Refusal { at: 1, found: None };
+        assert_eq!(refused.unwrap(), Transaction::Refused(vec![refusal]));
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_can_never_be_done_is_not_tried_again() {
+        let (table, asked) = canceling(vec![vec!["None", "ValidationError"]]);
+        let error = table.transact(vec![new_thing(0), new_thing(1)]).await;
+        let error = error.unwrap_err();
+        assert!(!error.retryable());
+        assert_eq!(
+            error.to_string(),
+            "TransactWriteItems failed (ValidationError)"
+        );
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 }

@@ -31,6 +31,7 @@ pub mod files;
 pub mod identity;
 pub mod import;
 pub mod model;
+pub mod order_revenue;
 pub mod revenue;
 pub mod rules;
 pub mod store;

@@ -19,10 +19,10 @@ pub struct DayTotal {
     pub date: Date,
     /// The exact sum of what was paid.
     pub revenue: Decimal,
-    /// Rows.
-    pub rows: u64,
-    /// Distinct Sale IDs.
-    pub orders: u64,
+    /// Rows; fewer than none where more of orders were cancelled than paid.
+    pub rows: i64,
+    /// Distinct Sale IDs, or orders, likewise.
+    pub orders: i64,
 }
 
 /// Sums over some days.
@@ -30,10 +30,10 @@ pub struct DayTotal {
 pub struct Sum {
     /// The exact sum of what was paid.
     pub revenue: Decimal,
-    /// Rows.
-    pub rows: u64,
-    /// Distinct Sale IDs, each day's counted for itself.
-    pub orders: u64,
+    /// Rows, as of [`DayTotal`].
+    pub rows: i64,
+    /// Distinct Sale IDs, or orders, each day's counted for itself.
+    pub orders: i64,
 }
 
 impl Sum {
@@ -187,7 +187,7 @@ mod tests {
                     let groups = by_period(&days, period, (start, date(2025, 12, 31)), fill).unwrap();
                     let sum: Decimal = groups.values().map(|sum| sum.revenue).sum();
                     prop_assert_eq!(sum, want.revenue);
-                    prop_assert_eq!(groups.values().map(|sum| sum.orders).sum::<u64>(), want.orders);
+                    prop_assert_eq!(groups.values().map(|sum| sum.orders).sum::<i64>(), want.orders);
                 }
             }
         }

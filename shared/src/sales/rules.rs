@@ -166,11 +166,11 @@ pub fn undo(day: &Day, import: ImportId) -> Option<Undo> {
     (!drop.is_empty() || !rewrite.is_empty()).then_some(Undo { drop, rewrite })
 }
 
-/// `total ÷ count` to two places, half-up (away from zero at the midpoint); zero for none.
+/// `total ÷ count` to two places, half-up (away from zero at the midpoint); zero for none or fewer.
 #[must_use]
-pub fn average(total: Decimal, count: u64) -> Decimal {
+pub fn average(total: Decimal, count: i64) -> Decimal {
     total
-        .checked_div(Decimal::from(count))
+        .checked_div(Decimal::from(count.max(0)))
         .unwrap_or_default()
         .round_dp_with_strategy(2, rust_decimal::RoundingStrategy::MidpointAwayFromZero)
         .normalize()
@@ -201,6 +201,7 @@ mod tests {
         assert_eq!(average(decimal("-0.01"), 2), decimal("-0.01"));
         assert_eq!(average(decimal("5069.044"), 92), decimal("55.1"));
         assert_eq!(average(decimal("1"), 0), Decimal::ZERO);
+        assert_eq!(average(decimal("-1"), -1), Decimal::ZERO);
     }
 
     #[test]

@@ -25,6 +25,7 @@ fn every_dependency_is_up_and_says_how_long_it_took() {
         assert_eq!(
             names,
             [
+                "commerce-table",
                 "import-queue",
                 "imports-bucket",
                 "readings-queue",

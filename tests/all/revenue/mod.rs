@@ -1,6 +1,8 @@
 //! Revenue queries, end to end. Their sales lie in years that no other test writes to; importing
 //! them again adds nothing, so these tests may run on any stack.
 
+mod orders;
+
 use std::sync::OnceLock;
 
 use crate::support::api::{Answer, Role, call};

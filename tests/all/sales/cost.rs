@@ -69,7 +69,7 @@ async fn import(plan: &Plan) -> (Importer, Import, Database) {
 }
 
 /// The bytes of each day's frames.
-async fn frames(importer: &Importer, report: &Import) -> BTreeMap<Date, (u64, usize)> {
+async fn frames(importer: &Importer, report: &Import) -> BTreeMap<Date, (i64, usize)> {
     let span = report.days.unwrap();
     let mut days = BTreeMap::new();
     for total in importer.store.totals(span.first, span.last).await.unwrap() {
@@ -96,7 +96,7 @@ async fn a_day_of_2740_rows_takes_at_most_nine_bytes_a_row_and_27_write_units() 
     };
     let (importer, report, _database) = import(&plan).await;
     for (date, (rows, bytes)) in frames(&importer, &report).await {
-        let bytes = u64::try_from(bytes).unwrap();
+        let bytes = i64::try_from(bytes).unwrap();
         assert!(bytes <= rows * 9, "{date}: {bytes} bytes for {rows} rows");
     }
     assert!(importer.store.meter().write_halves() <= 10 * 27 * 2);

@@ -39,7 +39,7 @@ struct World {
 /// All that callers can see of the sales, and that must not depend on what went wrong on the way.
 #[derive(Debug, PartialEq, Eq)]
 struct Visible {
-    days: BTreeMap<Date, (String, u64, u64)>,
+    days: BTreeMap<Date, (String, i64, i64)>,
     rows: BTreeMap<Date, Vec<String>>,
 }
 
@@ -173,7 +173,7 @@ impl World {
                 }
             }
             rows.sort();
-            assert_eq!(rows.len() as u64, total.rows);
+            assert_eq!(i64::try_from(rows.len()).unwrap(), total.rows);
             visible.days.insert(
                 total.date,
                 (total.revenue.to_string(), total.rows, total.orders),
@@ -344,7 +344,7 @@ async fn two_runs_of_one_import_at_the_same_time_add_its_rows_once() {
         assert_eq!(report.counts.imported, 3);
         let visible = world.visible().await;
         assert_eq!(
-            visible.days.values().map(|(_, rows, _)| rows).sum::<u64>(),
+            visible.days.values().map(|(_, rows, _)| rows).sum::<i64>(),
             7
         );
     }
@@ -381,7 +381,7 @@ async fn imports_of_overlapping_files_at_the_same_time_count_nothing_twice() {
             .days
             .values()
             .map(|(_, rows, _)| rows)
-            .sum::<u64>(),
+            .sum::<i64>(),
         6
     );
 }

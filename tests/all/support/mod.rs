@@ -7,6 +7,8 @@ pub(crate) mod lambda;
 pub(crate) mod object_store;
 pub(crate) mod people;
 pub(crate) mod sensors;
+pub(crate) mod shop;
 pub(crate) mod stack;
 pub(crate) mod template;
 pub(crate) mod tree;
+pub(crate) mod units;

@@ -16,7 +16,6 @@ use shared::{
 use uuid::Uuid;
 
 use super::{caller::CallingKey, context::Context};
-use crate::sensors::problem::table_problem;
 
 /// How far ahead of ours a device's clock may be.
 const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(10);
@@ -68,7 +67,7 @@ pub enum Taken {
 pub async fn take(context: &Context, request: Request<'_>) -> Result<Taken, Problem> {
     let key = context.keys.active(request.key.0).await;
     let key = key
-        .map_err(table_problem)?
+        .map_err(Problem::from)?
         .ok_or_else(Problem::unauthorized)?;
     let now = context.clock.now();
     let rules = rules(context, &request, now);
@@ -78,7 +77,7 @@ pub async fn take(context: &Context, request: Request<'_>) -> Result<Taken, Prob
         .registry
         .refused(&key, &parsed.readings.series)
         .await
-        .map_err(table_problem)?;
+        .map_err(Problem::from)?;
     let reason = only_reason(request.format, &parsed, &refused);
     let taken = if refused.is_empty() {
         parsed

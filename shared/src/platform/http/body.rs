@@ -1,6 +1,7 @@
 //! JSON bodies, read so that every way of being wrong has its own problem.
 
-use axum::extract::{FromRequest, Request};
+use axum::body::HttpBody as _;
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -30,6 +31,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             .await
             .map_err(|_| Problem::too_large(MAX_JSON))?;
         Self::parse(&bytes)
+    }
+}
+
+/// A request without a body has none, whatever its content type.
+impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(None);
+        }
+        let json = <Self as FromRequest<S>>::from_request(request, state).await?;
+        Ok(Some(json))
     }
 }
 
@@ -147,7 +161,7 @@ mod tests {
             ("application/json; charset=utf-8", MAX_JSON + 1, 413),
             ("application/merge-patch+json", 2, 400),
         ] {
-            let result = Json::<Order>::from_request(request(content_type, length), &()).await;
+            let result = <Json<Order> as FromRequest<()>>::from_request(request(content_type, length), &()).await;
             assert_eq!(result.unwrap_err().status().as_u16(), status);
         }
     }

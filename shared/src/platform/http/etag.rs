@@ -9,6 +9,7 @@ use std::str::FromStr;
 use axum::response::{IntoResponseParts, ResponseParts};
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::platform::problem::Problem;
 
@@ -93,14 +94,26 @@ impl Precondition {
     }
 }
 
+/// The strong entity tag of a body, for what has no version of its own: its 128-bit XXH3.
+#[must_use]
+pub fn content_tag(body: &[u8]) -> String {
+    format!("\"{:032x}\"", xxh3_128(body))
+}
+
 /// Whether `If-None-Match` says that the caller has `current` already, so that a `GET` answers 304.
 /// Compares weakly, as RFC 9110 asks; a malformed header counts as none.
 #[must_use]
 pub fn not_modified(headers: &HeaderMap, current: Version) -> bool {
+    is_known(headers, &current.to_string())
+}
+
+/// As [`not_modified`], of any entity tag.
+#[must_use]
+pub fn is_known(headers: &HeaderMap, current: &str) -> bool {
     let Ok(Some(text)) = joined(headers, &IF_NONE_MATCH) else {
         return false;
     };
-    let is_current = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).parse() == Ok(current);
+    let is_current = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag) == current;
     text.trim() == "*" || tags(&text).is_ok_and(|tags| tags.into_iter().any(is_current))
 }
 

@@ -8,12 +8,16 @@ mod body;
 mod etag;
 mod fields;
 mod list;
+mod members;
+mod merge_patch;
 mod query;
 
 pub use accept::accepts_csv;
 pub use app::{App, run};
 pub use body::Json;
-pub use etag::{Precondition, Version, not_modified};
+pub use etag::{Precondition, Version, content_tag, is_known, not_modified};
 pub use fields::Fields;
 pub use list::{List, list_response, next_link};
+pub use members::Members;
+pub use merge_patch::merge_patch;
 pub use query::Query;

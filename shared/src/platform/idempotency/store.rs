@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use axum::response::{IntoResponse as _, Response};
+use http::header::RETRY_AFTER;
 use jiff::{SignedDuration, Timestamp};
 
 use super::rules::{
@@ -134,7 +135,8 @@ impl Idempotency {
     /// Does `work` once for all requests of this scope and fingerprint, and answers each of them. The
     /// request must be valid before this is called. A same request under way is waited for up to `wait`.
     ///
-    /// When the work's answer is not kept ([`is_stored`]), the claim is released.
+    /// When the work's answer is not kept, for it is not [`is_stored`] or says `Retry-After`, the claim
+    /// is released.
     pub async fn execute<W, F>(
         &self,
         scope: Scope,
@@ -156,7 +158,8 @@ impl Idempotency {
             Ok(Work::Answered(response)) => response,
             Err(problem) => problem.into_response(),
         };
-        if !is_stored(response.status()) {
+        let asks_to_retry = response.headers().contains_key(RETRY_AFTER);
+        if asks_to_retry || !is_stored(response.status()) {
             if let Err(error) = self.release(&claim).await {
                 // The lease ends by itself; the answer is more use to the caller than this.
                 let error = telemetry::chain(&error);
@@ -605,6 +608,19 @@ mod tests {
             let (_, replayed, _) = house.send("{}", NOW, status).await;
             assert_eq!(replayed, kept, "{status}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_asks_to_try_again_is_not_what_the_next_try_gets() {
+        let house = House::new().await;
+        let busy = |_| async { Err(Problem::conflict("order-busy", "busy").with_retry_after(1)) };
+        let fingerprint = Fingerprint::of_bytes(b"{}");
+        let idempotency = &house.idempotency;
+        let first = idempotency.execute(scope(), fingerprint.clone(), NOW, busy);
+        assert_eq!(first.await.status(), 409);
+        let free = |_| async { Ok(Work::Answered(http::StatusCode::OK.into_response())) };
+        let second = idempotency.execute(scope(), fingerprint, NOW, free);
+        assert_eq!(second.await.status(), 200);
     }
 
     #[tokio::test]

@@ -1,0 +1,12 @@
+//! The `customer-signup` function.
+
+use functions::customers::sign_up::{Context, handle};
+use shared::platform::telemetry;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let context = Context::from_env()?;
+    let handler = lambda_runtime::service_fn(async |event| handle(&context, event).await);
+    Box::pin(lambda_runtime::run(handler)).await
+}

@@ -1,0 +1,13 @@
+//! The `notification-send` function.
+
+use functions::notifications::context::Context;
+use functions::notifications::send::handle;
+use shared::platform::telemetry;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let context = Context::from_env()?;
+    let handler = lambda_runtime::service_fn(async |event| handle(&context, event).await);
+    Box::pin(lambda_runtime::run(handler)).await
+}

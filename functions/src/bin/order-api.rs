@@ -1,0 +1,12 @@
+//! The `order-api` function.
+
+use functions::orders::api::router;
+use functions::orders::context::Context;
+use shared::platform::{http, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    telemetry::init();
+    let context = Context::from_env()?;
+    http::run(router(context)).await
+}

@@ -1,0 +1,232 @@
+//! Many customers at once, on the deployed stack: nothing is oversold, nothing is charged twice, and a
+//! request that is sent ten times is one order.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_dynamodb::Client;
+use serde_json::json;
+use shared::{
+    orders::{
+        invariants::{Books, Charge, of_log, violations},
+        model::{CancelReason, Order, OrderId, Saga, Status},
+        rules,
+        store::{OrderStore, Span},
+    },
+    stock::{model::Stock, store::StockStore},
+};
+
+use super::{
+    charge::charge,
+    shelf::{order, place, product},
+};
+use crate::support::{
+    api::Answer,
+    bucket::{block_on, connection},
+    people,
+    stack::{unique, variable},
+};
+
+/// How long orders may take to come to rest, one after the other if need be.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+fn buy(token: &str, sku: &str, key: &str) -> Answer {
+    place(token, key, &order(&json!([{"sku": sku, "quantity": 1}])))
+}
+
+fn id(answer: &Answer) -> OrderId {
+    let body = answer.json();
+    let id = body["id"].as_str().expect("an order has a number");
+    id.parse().expect("it is one")
+}
+
+/// Does `work` for each of `0..count`, as many at once as there are `clients`.
+fn at_once<T: Send>(clients: usize, count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let client = || {
+        let numbers = std::iter::from_fn(|| {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            (number < count).then_some(number)
+        });
+        numbers.map(&work).collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
+        running
+            .into_iter()
+            .flat_map(|client| client.join().expect("a client fails no assertion"))
+            .collect()
+    })
+}
+
+/// The table that the stack keeps orders in.
+struct Table {
+    client: Client,
+    name: String,
+}
+
+impl Table {
+    fn of_the_stack() -> Self {
+        Self {
+            client: connection().dynamodb(),
+            name: variable("MILLRACE_COMMERCE_TABLE"),
+        }
+    }
+
+    fn orders(&self) -> OrderStore {
+        OrderStore::new(self.client.clone(), self.name.clone())
+    }
+
+    /// The orders, once nothing has to be done with any of them by itself.
+    async fn at_rest(&self, ids: &BTreeSet<OrderId>) -> Vec<Order> {
+        let (store, begun) = (self.orders(), Instant::now());
+        let mut rested = Vec::new();
+        for id in ids {
+            loop {
+                let order = store.get(id).await.unwrap().expect("it was taken");
+                if rules::is_settled(&order) {
+                    rested.push(order);
+                    break;
+                }
+                assert!(
+                    begun.elapsed() < PATIENCE,
+                    "{order:?} does not come to rest"
+                );
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        rested
+    }
+
+    async fn stock(&self, sku: &str) -> Stock {
+        let stocks = StockStore::new(self.client.clone(), self.name.clone());
+        let stock = stocks.get(&sku.parse().unwrap()).await.unwrap();
+        stock.expect("the product has stock")
+    }
+
+    async fn charges(&self, orders: &[Order]) -> Vec<Charge> {
+        let mut charges = Vec::new();
+        for order in orders {
+            charges.extend(charge(&self.client, &self.name, order).await);
+        }
+        charges
+    }
+
+    /// Checks every invariant of orders that alone have moved `sku`, and of their events.
+    async fn check(&self, orders: &[Order], sku: &str) {
+        let books = Books {
+            orders,
+            stocks: &[self.stock(sku).await],
+            charges: &self.charges(orders).await,
+            running: &[],
+            settled: true,
+        };
+        assert_eq!(violations(&books), []);
+        for order in orders {
+            let events = self.orders().events(&order.id, 0, 100).await.unwrap();
+            assert_eq!(of_log(order, &events).unwrap(), [], "{events:?}");
+        }
+    }
+}
+
+#[test]
+fn of_four_hundred_who_buy_one_of_a_hundred_a_hundred_get_it_and_pay_once() {
+    let (sku, token) = (product(100), people::another_customer());
+    let begun = Instant::now();
+    let ids: BTreeSet<OrderId> =
+        at_once(50, 400, |_| id(&buy(&token, &sku, &unique()).expect(202)))
+            .into_iter()
+            .collect();
+    let answered = begun.elapsed();
+    assert_eq!(ids.len(), 400);
+    block_on(async {
+        let table = Table::of_the_stack();
+        let orders = table.at_rest(&ids).await;
+        println!(
+            "400 buys by 50 clients: answered in {answered:.1?}, at rest after {:.1?}",
+            begun.elapsed()
+        );
+        let bought =
+            |order: &&Order| order.status == Status::Confirmed && order.saga == Saga::Completed;
+        let short = |order: &&Order| {
+            let cancellation = order.cancellation.as_ref();
+            order.status == Status::Cancelled
+                && cancellation.is_some_and(|why| why.reason == CancelReason::OutOfStock)
+        };
+        let counts = (
+            orders.iter().filter(bought).count(),
+            orders.iter().filter(short).count(),
+        );
+        assert_eq!(counts, (100, 300));
+        let stock = table.stock(&sku).await;
+        assert_eq!(
+            (stock.available, stock.reserved, stock.sold, stock.received),
+            (0, 0, 100, 100)
+        );
+        let charges = table.charges(&orders).await;
+        let captured = |charge: &&Charge| !charge.captured.amount().is_zero();
+        assert_eq!(charges.iter().filter(captured).count(), 100);
+        table.check(&orders, &sku).await;
+    });
+}
+
+#[test]
+fn ten_racing_copies_of_each_of_two_hundred_requests_are_two_hundred_orders() {
+    const KEYS: usize = 200;
+    const COPIES: usize = 10;
+    let (sku, token) = (product(1_000), people::another_customer());
+    let keys: Vec<String> = (0..KEYS).map(|_| unique()).collect();
+    let begun = Instant::now();
+    let answers = at_once(50, KEYS * COPIES, |number| {
+        let key = &keys[number / COPIES];
+        (key, buy(&token, &sku, key))
+    });
+    let answered = begun.elapsed();
+    let (mut ids, mut replayed) = (BTreeSet::new(), 0);
+    for key in &keys {
+        let of_key: Vec<&Answer> = answers
+            .iter()
+            .filter(|(other, _)| *other == key)
+            .map(|(_, answer)| answer)
+            .collect();
+        assert_eq!(of_key.len(), COPIES);
+        let same: BTreeSet<OrderId> = of_key
+            .iter()
+            .map(|answer| {
+                assert_eq!(answer.status, 202, "{}", answer.text());
+                replayed += usize::from(answer.header("idempotent-replayed") == Some("true"));
+                id(answer)
+            })
+            .collect();
+        assert_eq!(same.len(), 1, "{same:?}");
+        ids.extend(same);
+    }
+    assert_eq!((ids.len(), replayed), (KEYS, KEYS * (COPIES - 1)));
+    block_on(async {
+        let table = Table::of_the_stack();
+        let orders = table.at_rest(&ids).await;
+        println!(
+            "200 keys × 10 copies: answered in {answered:.1?}, at rest after {:.1?}",
+            begun.elapsed()
+        );
+        let customer = &orders[0].customer;
+        let (mut listed, mut after) = (0, None);
+        loop {
+            let store = table.orders();
+            let page = store.list_by_customer(customer, &[], Span::default(), after, 99);
+            let (found, next) = page.await.unwrap();
+            listed += found.len();
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed, KEYS);
+        assert_eq!(table.stock(&sku).await.sold, 200);
+        table.check(&orders, &sku).await;
+    });
+}

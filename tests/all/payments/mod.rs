@@ -1,0 +1,3 @@
+//! Payments: the provider's adapter against an emulator of its API.
+
+mod stripe;
