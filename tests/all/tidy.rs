@@ -172,7 +172,9 @@ fn only_stores_name_table_expressions() {
     .map(|kind| format!("{kind}_expression"));
     // What every store stands on, and the embedded database, know a table that is no context's.
     let ground = ["shared/src/platform/table.rs", "shared/src/testing.rs"];
-    let is_store = |name: &str| name.ends_with("/store.rs") || ground.contains(&name);
+    // A test may spoil an item in ways that no store offers.
+    let is_free = |name: &str| name.ends_with("/store.rs") || name.ends_with("/tests.rs");
+    let is_store = |name: &str| is_free(name) || ground.contains(&name);
     let found: Vec<_> = sources("shared/src")
         .into_iter()
         .chain(sources("functions/src"))

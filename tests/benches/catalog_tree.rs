@@ -39,7 +39,7 @@ const PRODUCTS: u32 = 100_000;
 const REQUESTS: u32 = 100;
 
 /// Children of each category until there are enough.
-const CHILDREN: u32 = 6;
+const CHILDREN: usize = 6;
 
 /// Nanoseconds that this thread has been on a processor, as the kernel counts them.
 /// <https://docs.kernel.org/scheduler/sched-stats.html>
@@ -77,13 +77,13 @@ fn context(database: &Database) -> Context {
 /// A tree with names as long as a shop's, each category named by when it was made.
 fn grown(ids: &[CategoryId]) -> Tree {
     let mut tree = Tree::default();
-    for (n, id) in (0..).zip(ids) {
+    for (n, id) in ids.iter().enumerate() {
         let labels = Labels {
             name: format!("Category number {n}"),
             slug: format!("category-number-{n}").parse().expect("a slug"),
             sort_order: 0,
         };
-        let parent = (n > 0).then(|| ids[(n as usize - 1) / CHILDREN as usize]);
+        let parent = (n > 0).then(|| ids[(n - 1) / CHILDREN]);
         let change = tree.create(*id, &labels, parent);
         tree = change.expect("the tree has room").tree;
     }

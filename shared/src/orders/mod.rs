@@ -18,6 +18,6 @@ pub mod rules;
 pub mod statistics;
 pub mod store;
 pub mod tax;
-pub mod timeline;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod timeline;

@@ -3,7 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Mutex},
 };
 
@@ -163,11 +163,12 @@ impl World {
                 "StartExecution" => {
                     let name = body["name"].as_str().unwrap().to_owned();
                     let input = serde_json::from_str(body["input"].as_str().unwrap()).unwrap();
-                    if executions.contains_key(&name) {
-                        Err("ExecutionAlreadyExists")
-                    } else {
-                        executions.insert(name, machine.begin(input));
-                        Ok(json!({"executionArn": "arn:of:it", "startDate": 1.0}))
+                    match executions.entry(name) {
+                        Entry::Occupied(_) => Err("ExecutionAlreadyExists"),
+                        Entry::Vacant(free) => {
+                            free.insert(machine.begin(input));
+                            Ok(json!({"executionArn": "arn:of:it", "startDate": 1.0}))
+                        }
                     }
                 }
                 "DescribeExecution" => Ok(json!({

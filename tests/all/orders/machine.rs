@@ -116,12 +116,11 @@ fn go_on(step: &Value, state: &Value, execution: &mut Execution) {
     if let Some(assigned) = step["Assign"].as_object() {
         execution.variables.extend(assigned.clone());
     }
-    match step["Next"].as_str() {
-        Some(next) => next.clone_into(&mut execution.state),
-        None => {
-            assert_eq!(state["End"], true, "a state goes on or ends");
-            execution.standing = Standing::Succeeded;
-        }
+    if let Some(next) = step["Next"].as_str() {
+        next.clone_into(&mut execution.state);
+    } else {
+        assert_eq!(state["End"], true, "a state goes on or ends");
+        execution.standing = Standing::Succeeded;
     }
 }
 

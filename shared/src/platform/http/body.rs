@@ -161,7 +161,9 @@ mod tests {
             ("application/json; charset=utf-8", MAX_JSON + 1, 413),
             ("application/merge-patch+json", 2, 400),
         ] {
-            let result = <Json<Order> as FromRequest<()>>::from_request(request(content_type, length), &()).await;
+            let result =
+                <Json<Order> as FromRequest<()>>::from_request(request(content_type, length), &())
+                    .await;
             assert_eq!(result.unwrap_err().status().as_u16(), status);
         }
     }
