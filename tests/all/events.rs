@@ -71,9 +71,20 @@ const EVENTS: &[(&str, &str, Option<u16>)] = &[
         Some(200),
     ),
     ("events/customers/sign-up.json", "customer-signup", None),
+    ("events/events/relay-stream.json", "event-relay", None),
     ("events/health/health.json", "health", Some(200)),
     ("events/health/live.json", "health", Some(200)),
     ("events/health/ready.json", "health", Some(200)),
+    (
+        "events/notifications/send-confirmed.json",
+        "notification-send",
+        None,
+    ),
+    (
+        "events/notifications/send-shipped.json",
+        "notification-send",
+        None,
+    ),
     ("events/orders/orders-cancel.json", "order-api", Some(404)),
     ("events/orders/orders-create.json", "order-api", Some(202)),
     ("events/orders/orders-deliver.json", "order-api", Some(404)),
@@ -628,4 +639,20 @@ fn the_events_of_orders_are_all_counted() {
     let event = event("events/sales/order-revenue.json");
     let report = invoke("order-revenue", &event).expect("it runs");
     assert_eq!(report["batchItemFailures"], json!([]));
+}
+
+#[test]
+fn the_events_of_the_stream_are_all_put_on_the_bus() {
+    let report = invoke("event-relay", &event("events/events/relay-stream.json"));
+    let report = report.expect("it runs");
+    assert_eq!(report["batchItemFailures"], json!([]));
+}
+
+#[test]
+fn a_notice_of_an_order_that_is_not_there_comes_back_no_more() {
+    for file in ["send-confirmed", "send-shipped"] {
+        let event = event(&format!("events/notifications/{file}.json"));
+        let report = invoke("notification-send", &event).expect("it runs");
+        assert_eq!(report["batchItemFailures"], json!([]), "{file}");
+    }
 }

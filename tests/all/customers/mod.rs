@@ -89,7 +89,7 @@ fn the_trigger_of_a_sign_up_makes_the_profile_with_what_the_pool_knows() {
         "version": "1", "region": "us-east-1", "userPoolId": variable("MILLRACE_USER_POOL_ID"),
         "userName": person.sub, "callerContext": {"awsSdkVersion": "1", "clientId": unique()},
         "triggerSource": "PostConfirmation_ConfirmSignUp",
-        "request": {"userAttributes": {"sub": person.sub, "email": person.name, "name": "Jane Tan", "locale": "en_SG"}},
+        "request": {"userAttributes": {"sub": person.sub, "email": person.name, "email_verified": "true", "name": "Jane Tan", "locale": "en_SG"}},
         "response": {},
     });
     for _ in 0..2 {
