@@ -4,6 +4,7 @@
 mod access;
 mod customers;
 mod events;
+mod gauntlet;
 mod health;
 mod openapi;
 mod orders;

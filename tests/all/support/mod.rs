@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod bucket;
 pub(crate) mod faults;
+pub(crate) mod gauntlet;
 pub(crate) mod lambda;
 pub(crate) mod object_store;
 pub(crate) mod people;

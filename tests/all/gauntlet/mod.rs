@@ -1,0 +1,2 @@
+//! Faults, crashes, hostile input and security on all three domains: seeded, replayable, and in two
+//! sizes.
