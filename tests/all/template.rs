@@ -345,7 +345,10 @@ fn a_function_is_given_the_variables_that_it_reads_and_no_others() {
     }
     let common = template()["Globals"]["Function"]["Environment"]["Variables"].clone();
     for (id, function) in functions() {
-        let source = handler(binary(&function));
+        let mut source = handler(binary(&function));
+        if source.contains("Orders::from_env()") {
+            source += &tree::source("functions/src/orders/steps/mod.rs");
+        }
         let reads: BTreeSet<&str> = settings
             .iter()
             .filter(|(name, _)| source.contains(&format!("{name}::from_env()")))
