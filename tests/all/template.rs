@@ -322,7 +322,7 @@ fn settings() -> BTreeMap<String, String> {
     settings
 }
 
-/// The handler's file that a main takes its context from.
+/// The handler's file that a main takes its context from, with what the saga's steps have in common.
 fn handler(binary: &str) -> String {
     let main = tree::source(&format!("functions/src/bin/{binary}.rs"));
     let rest = main
@@ -334,7 +334,11 @@ fn handler(binary: &str) -> String {
         .split("::")
         .take_while(|part| !part.starts_with(['{', 'C']))
         .collect();
-    tree::source(&format!("functions/src/{}.rs", path.join("/")))
+    let source = tree::source(&format!("functions/src/{}.rs", path.join("/")));
+    if source.contains("Orders::from_env()") {
+        return source + &tree::source("functions/src/orders/steps/mod.rs");
+    }
+    source
 }
 
 #[test]
@@ -345,10 +349,7 @@ fn a_function_is_given_the_variables_that_it_reads_and_no_others() {
     }
     let common = template()["Globals"]["Function"]["Environment"]["Variables"].clone();
     for (id, function) in functions() {
-        let mut source = handler(binary(&function));
-        if source.contains("Orders::from_env()") {
-            source += &tree::source("functions/src/orders/steps/mod.rs");
-        }
+        let source = handler(binary(&function));
         let reads: BTreeSet<&str> = settings
             .iter()
             .filter(|(name, _)| source.contains(&format!("{name}::from_env()")))
