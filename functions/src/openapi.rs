@@ -6,9 +6,10 @@
 use shared::catalog::product::list::Order as ProductOrder;
 use shared::platform::problem::{PROBLEM_JSON, ProblemBody};
 use shared::sales::revenue::Period;
-use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
 use crate::{catalog, customers, health, orders, revenue, sales, sensors};
@@ -303,6 +304,11 @@ impl Modify for Common {
         }
         for operation in document.paths.paths.values_mut().flat_map(operations) {
             let asked = REFUSALS.map(|refusal| refusal.0.is_of(operation));
+            for parameter in operation.parameters.iter_mut().flatten() {
+                if let RefOr::T(parameter) = parameter {
+                    without_null(parameter);
+                }
+            }
             let responses = &mut operation.responses.responses;
             for (status, response) in responses.iter_mut() {
                 if let RefOr::T(response) = response
@@ -335,6 +341,16 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// A parameter that may be left out cannot be null: `utoipa` says both of an `Option` in a header.
+fn without_null(parameter: &mut Parameter) {
+    if let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema
+        && let SchemaType::Array(types) = &object.schema_type
+        && let [kind, Type::Null] = &types[..]
+    {
+        object.schema_type = SchemaType::Type(kind.clone());
+    }
 }
 
 fn with_problem(response: &Response) -> Response {

@@ -108,6 +108,7 @@ pub fn router(context: Context) -> Router {
     dead_code,
     reason = "only its schema is used: bodies are read member by member"
 )]
+#[serde(deny_unknown_fields)]
 pub struct KeyRequest {
     /// What to know the key by, 1 to 100 characters.
     #[schema(example = "Line 4 gateway", min_length = 1, max_length = 100)]

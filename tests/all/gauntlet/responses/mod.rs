@@ -12,7 +12,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::support::api::{Answer, Call, Role, call};
-use crate::support::gauntlet::{figure, is_full, seed, sized};
+use crate::support::gauntlet::{figure, is_full, seed};
 use crate::support::stack::unique;
 use inside::Inside;
 use operation::Operation;
@@ -37,6 +37,9 @@ const HEADERS: [(&str, &str); 5] = [
 
 /// Calls that are under way at once.
 const AT_ONCE: usize = 4;
+
+/// Methods, of which a route has few.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Bytes that no JSON body may have.
 const TOO_LARGE: usize = 1024 * 1024 + 1;
@@ -85,112 +88,104 @@ struct Seen {
     violations: Vec<String>,
 }
 
-/// The ways to ask for `operation` and be refused, and some that may be answered.
-fn ways(operation: &Operation, nth: usize) -> Vec<Way> {
-    let mut ways = Vec::new();
-    let mut way = |told: String, call: Call| ways.push(Way { told, call });
-    let (method, nobody) = (&operation.method, operation.filled("nobody-has-this"));
-    let query = operation.required_query();
-    let with = |query: &str| format!("{nobody}{query}");
-    let bare = || call(method, &with(&query));
-    let permitted = || operation.permitted(&with(&query));
+/// Those of `of` things whose turn it is: all in the large size, and `count` that follow the seed and
+/// the operation in the small one.
+fn some(count: usize, of: usize, nth: usize) -> impl Iterator<Item = usize> {
+    let turn = usize::try_from(seed() % 1_000_000).unwrap_or_default() + nth;
+    (0..of).filter(move |at| is_full() || (at + of - turn % of) % of < count)
+}
 
-    way("without a token".to_owned(), bare());
-    way("with a worthless token".to_owned(), bare().token("a.b.c"));
+/// The ways to ask for `operation` and be refused, and some that may be answered.
+fn ways(operation: &Operation, world: &World, nth: usize) -> Vec<Way> {
+    let mut ways = Vec::new();
+    let mut way = |told: &str, call: Call| {
+        let told = told.to_owned();
+        ways.push(Way { told, call });
+    };
+    let nobody = operation.filled("nobody-has-this");
+    let query = operation.required_query();
+    let path = format!("{nobody}{query}");
+    let bare = || call(&operation.method, &path);
+    let permitted = || operation.permitted(&path, &world.customer);
+    let join = if query.is_empty() { "?" } else { "&" };
+
+    way("without a token", bare());
+    way("with a worthless token", bare().token("a.b.c"));
     way(
-        "with a worthless key".to_owned(),
-        bare().header("x-api-key", "mk_nonsense"),
+        "with a worthless key",
+        bare().header("x-api-key", "mr_nonsense"),
     );
     for role in [Role::Customer, Role::Analyst, Role::Admin] {
-        way(format!("as {role:?}"), bare().role(role));
+        way(&format!("as {role:?}"), bare().role(role));
     }
-    way("permitted".to_owned(), permitted());
-    way(
-        "with a strange correlation id".to_owned(),
-        permitted().header("X-Correlation-Id", "a b\t<c>"),
-    );
-    way(
-        "with a stale version".to_owned(),
-        bare_as(operation, &with(&query)).header("If-Match", "\"v999999\""),
-    );
-    way(
-        "with a condition that is none".to_owned(),
-        bare_as(operation, &with(&query)).header("If-Match", "nonsense"),
-    );
-    way(
-        "with a key that is none".to_owned(),
-        permitted().header("Idempotency-Key", &"k".repeat(300)),
-    );
-    way(
-        "with an unknown parameter".to_owned(),
-        permitted_with(operation, &nobody, &query, "nowhere=1"),
-    );
-    // Which of these is asked in the small size follows the seed.
-    let some = |count: usize, of: usize| {
-        let turn = usize::try_from(seed() % 1_000_000).unwrap_or_default() + nth;
-        (0..of).filter(move |at| is_full() || (at + of - turn % of) % of < count)
-    };
-    for at in some(1, HOSTILE.len()) {
+    way("permitted", permitted());
+    let strange_id = permitted().header("X-Correlation-Id", "a b\t<c>");
+    way("with a strange correlation id", strange_id);
+    let condition = permitted().header("If-Match", "nonsense");
+    way("with a condition that is none", condition);
+    let key = permitted().header("Idempotency-Key", &"k".repeat(300));
+    way("with a key that is none", key);
+    let unknown = format!("{path}{join}nowhere=1");
+    let unknown = operation.permitted(&unknown, &world.customer);
+    way("with an unknown parameter", unknown);
+    for at in some(1, HOSTILE.len(), nth) {
+        let hostile = HOSTILE[at];
         if operation.names_something() {
-            let path = operation.filled(HOSTILE[at]);
-            let told = format!("about {}", HOSTILE[at]);
-            way(told, operation.permitted(&format!("{path}{query}")));
+            let path = format!("{}{query}", operation.filled(hostile));
+            let call = operation.permitted(&path, &world.customer);
+            way(&format!("about {hostile}"), call);
         }
         for name in operation.query() {
-            let pair = format!("{name}={}", HOSTILE[at]);
-            let told = format!("with {pair}");
-            way(told, permitted_with(operation, &nobody, "", &pair));
+            let pair = format!("{name}={hostile}");
+            let call = operation.permitted(&format!("{nobody}?{pair}"), &world.customer);
+            way(&format!("with {pair}"), call);
         }
     }
-    for other in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+    for at in some(2, METHODS.len(), nth) {
+        let other = METHODS[at];
         way(
-            format!("by {other}"),
+            &format!("by {other}"),
             call(other, &nobody).role(Role::Admin),
         );
     }
-    for kind in operation.bodies() {
-        way(
-            "with a body of another type".to_owned(),
-            permitted().body("text/html", "<p>"),
-        );
-        for at in some(3, STRANGE.len()) {
-            let told = format!("with the body {}", STRANGE[at]);
-            let keyed = permitted().header("Idempotency-Key", &unique());
-            way(told, keyed.body(&kind, STRANGE[at]));
-        }
-        let keyed = permitted().header("Idempotency-Key", &unique());
-        way(
-            "with a body that is no text".to_owned(),
-            keyed.body(&kind, vec![0x1f, 0x8b, 0xff, 0x00, 0xfe]),
-        );
-        if is_full() || some(1, 12).next() == Some(0) {
-            way(
-                "with a body too large".to_owned(),
-                permitted().body(&kind, vec![b' '; TOO_LARGE]),
-            );
-            let deep = "[".repeat(100_000);
-            way(
-                "with a body too deep".to_owned(),
-                permitted().body(&kind, deep),
-            );
-        }
-    }
+    bodies(operation, world, nth, way);
     ways
 }
 
-/// A request by who may make it, without a condition.
-fn bare_as(operation: &Operation, path: &str) -> Call {
-    let call = call(&operation.method, path);
-    match () {
-        () if operation.is_public() => call,
-        () if operation.is_for_devices() => call.token("a.b.c"),
-        () => call.role(operation.role()),
+/// The bodies to be refused for, about something that is there: else its absence is all that is told.
+fn bodies(operation: &Operation, world: &World, nth: usize, mut way: impl FnMut(&str, Call)) {
+    let path = match operation.names_something() {
+        true => operation.filled(world.id(&operation.path)),
+        false => operation.path.clone(),
+    };
+    let asked = |version: &str| {
+        let call = operation.permitted(&path, &world.customer);
+        call.header("If-Match", version)
+    };
+    let permitted = || asked("*");
+    for kind in operation.refused_bodies() {
+        way(
+            "with a body of another type",
+            permitted().body("text/html", "<p>"),
+        );
+        for at in some(3, STRANGE.len(), nth) {
+            let told = format!("with the body {}", STRANGE[at]);
+            way(&told, permitted().body(&kind, STRANGE[at]));
+        }
+        let no_text = vec![0x1f, 0x8b, 0xff, 0x00, 0xfe];
+        way(
+            "with a body that is no text",
+            permitted().body(&kind, no_text),
+        );
+        let old = asked("\"v999999\"").body(&kind, "{}");
+        way("with a stale version", old);
+        if some(1, 12, nth).next() == Some(0) || is_full() {
+            let large = vec![b' '; TOO_LARGE];
+            way("with a body too large", permitted().body(&kind, large));
+            let deep = "[".repeat(100_000);
+            way("with a body too deep", permitted().body(&kind, deep));
+        }
     }
-}
-
-fn permitted_with(operation: &Operation, path: &str, query: &str, pair: &str) -> Call {
-    let join = if query.is_empty() { "?" } else { "&" };
-    operation.permitted(&format!("{path}{query}{join}{pair}"))
 }
 
 /// What is wrong with an answer.
@@ -253,13 +248,13 @@ fn note(seen: &Mutex<Seen>, operation: &Operation, told: &str, answer: &Answer, 
     }
 }
 
-fn ask(operations: &[Operation], seen: &Mutex<Seen>, inside: &Inside) {
+fn ask(operations: &[Operation], world: &World, seen: &Mutex<Seen>, inside: &Inside) {
     let share = operations.len().div_ceil(AT_ONCE);
     thread::scope(|scope| {
         for (lane, some) in operations.chunks(share).enumerate() {
             scope.spawn(move || {
                 for (at, operation) in some.iter().enumerate() {
-                    for way in ways(operation, lane * share + at) {
+                    for way in ways(operation, world, lane * share + at) {
                         let answer = way.call.send();
                         let faults = faults(&answer, inside);
                         note(seen, operation, &way.told, &answer, &faults);
@@ -272,9 +267,9 @@ fn ask(operations: &[Operation], seen: &Mutex<Seen>, inside: &Inside) {
 
 #[test]
 fn every_answer_has_the_headers_of_every_answer_and_no_refusal_tells_of_the_inside() {
-    let (operations, inside) = (operation::all(), Inside::read());
+    let (operations, inside, world) = (operation::all(), Inside::read(), World::make());
     let seen = Mutex::new(Seen::default());
-    ask(&operations, &seen, &inside);
+    ask(&operations, &world, &seen, &inside);
     let seen = seen.into_inner().expect("nobody panicked while holding it");
     let answers: u64 = seen.statuses.values().sum();
     figure(CHECK, "operations", operations.len());
@@ -301,10 +296,7 @@ fn every_answer_has_the_headers_of_every_answer_and_no_refusal_tells_of_the_insi
             operation.id
         );
     }
-    for status in sized(
-        vec![200, 400, 401, 403, 404, 415, 422],
-        vec![200, 400, 401, 403, 404, 413, 415, 422],
-    ) {
+    for status in [200, 400, 401, 403, 404, 412, 413, 415, 422, 428] {
         assert!(
             seen.statuses.contains_key(&status),
             "{status} never came: {:?}",
@@ -313,8 +305,15 @@ fn every_answer_has_the_headers_of_every_answer_and_no_refusal_tells_of_the_insi
     }
 }
 
-/// Operations that cannot succeed in a world as it is made, and what they come to.
-const NOT_YET: [(&str, &[u16]); 0] = [];
+/// Operations that come to a conflict in the world as it is made: its order is not paid, and its product
+/// not deleted. That they succeed is for `orders::api` and the catalogue's own tests.
+const NOT_YET: [&str; 5] = [
+    "processOrder",
+    "shipOrder",
+    "deliverOrder",
+    "refundOrder",
+    "restoreProduct",
+];
 
 /// A request that may succeed, with a correlation id of its own.
 fn apt(operation: &Operation, world: &World, correlation_id: &str) -> Call {
@@ -323,16 +322,9 @@ fn apt(operation: &Operation, world: &World, correlation_id: &str) -> Call {
         false => operation.path.clone(),
     };
     let path = format!("{path}{}", operation.required_query());
-    let call = match operation.role() {
-        Role::Customer if !operation.is_public() && !operation.is_for_devices() => {
-            call(&operation.method, &path)
-                .header("If-Match", "*")
-                .token(&world.customer)
-        }
-        _ => operation.permitted(&path),
-    };
-    let call = call
-        .header("Idempotency-Key", &unique())
+    let call = operation
+        .permitted(&path, &world.customer)
+        .header("If-Match", "*")
         .header("X-Correlation-Id", correlation_id);
     let Some(kind) = operation.bodies().into_iter().next() else {
         return call;
@@ -345,7 +337,7 @@ fn apt(operation: &Operation, world: &World, correlation_id: &str) -> Call {
     let given = world.given(&operation.id);
     match operation.sample(&kind, &given) {
         Value::String(_) => {
-            let line = format!("room,device_id={} value=1 1767225600000", world.device);
+            let line = format!("room,device_id={} value=1", world.device);
             call.body(&kind, line)
         }
         body => call.body(&kind, body.to_string()),
@@ -353,7 +345,7 @@ fn apt(operation: &Operation, world: &World, correlation_id: &str) -> Call {
 }
 
 #[test]
-fn every_operation_can_succeed_and_answers_under_the_correlation_id_it_was_given() {
+fn every_operation_succeeds_and_answers_under_the_correlation_id_it_was_given() {
     let (mut operations, inside, world) = (operation::all(), Inside::read(), World::make());
     // What takes something away comes last, and a customer after what is theirs.
     let place = |operation: &Operation| match operation.method.as_str() {
@@ -365,10 +357,9 @@ fn every_operation_can_succeed_and_answers_under_the_correlation_id_it_was_given
     for operation in &operations {
         let id = format!("gauntlet-{}", unique());
         let answer = apt(operation, &world, &id).send();
-        let expected = NOT_YET.iter().find(|(name, _)| *name == operation.id);
-        let is_expected = match expected {
-            Some((_, statuses)) => statuses.contains(&answer.status),
-            None => (200..300).contains(&answer.status),
+        let is_expected = match NOT_YET.contains(&operation.id.as_str()) {
+            true => answer.status == 409,
+            false => (200..300).contains(&answer.status),
         };
         let mut faults = faults(&answer, &inside);
         if !is_expected {

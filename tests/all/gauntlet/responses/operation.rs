@@ -3,14 +3,18 @@
 use serde_json::{Map, Value, json};
 
 use crate::support::api::{Call, Role, call};
-use crate::support::stack::stack;
+use crate::support::sensors::JSON;
+use crate::support::stack::{stack, unique};
 
-/// Values of the query parameters that some operations cannot do without.
-const REQUIRED: [(&str, &str); 3] = [
-    ("start", "2026-01-01"),
-    ("end", "2026-01-02"),
-    ("interval", "1hour"),
-];
+/// Values of the query parameters that some operations cannot do without: those of sensors take times,
+/// the others days.
+fn required(path: &str) -> [(&'static str, &'static str); 3] {
+    let (start, end) = match path.starts_with("/api/sensors/") {
+        true => ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+        false => ("2026-01-01", "2026-01-02"),
+    };
+    [("start", start), ("end", end), ("interval", "1hour")]
+}
 
 /// A route and method of the document.
 #[derive(Clone, Debug)]
@@ -104,7 +108,7 @@ impl Operation {
     /// The query without which it is refused, with its question mark; empty where there is none.
     pub(super) fn required_query(&self) -> String {
         let known = self.query();
-        let pairs: Vec<_> = REQUIRED
+        let pairs: Vec<_> = required(&self.path)
             .iter()
             .filter(|(name, _)| known.iter().any(|known| known == name))
             .map(|(name, value)| format!("{name}={value}"))
@@ -115,18 +119,41 @@ impl Operation {
         }
     }
 
+    /// The content types of its body; of one that is not asked for, JSON.
+    pub(super) fn refused_bodies(&self) -> Vec<String> {
+        let bodies = self.bodies();
+        match bodies.is_empty() && self.method == "POST" {
+            true => vec![JSON.to_owned()],
+            false => bodies,
+        }
+    }
+
     /// The content types of its body.
     pub(super) fn bodies(&self) -> Vec<String> {
         let content = self.operation["requestBody"]["content"].as_object();
         content.into_iter().flat_map(Map::keys).cloned().collect()
     }
 
-    /// A request by somebody who may make it, with the conditions and the key that it may ask for.
-    pub(super) fn permitted(&self, path_and_query: &str) -> Call {
-        let call = call(&self.method, path_and_query).header("If-Match", "*");
+    /// Whether it may be done once by a key.
+    fn takes_key(&self) -> bool {
+        let mut parameters = self.operation["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        parameters.any(|parameter| parameter["name"] == "Idempotency-Key")
+    }
+
+    /// A request by the lowest who may make it, `customer` being a customer's token, under a new key
+    /// where it takes one.
+    pub(super) fn permitted(&self, path_and_query: &str, customer: &str) -> Call {
+        let mut call = call(&self.method, path_and_query);
+        if self.takes_key() {
+            call = call.header("Idempotency-Key", &unique());
+        }
         match () {
             () if self.is_public() => call,
             () if self.is_for_devices() => call.header("x-api-key", &stack().device_key),
+            () if self.role() == Role::Customer => call.token(customer),
             () => call.role(self.role()),
         }
     }

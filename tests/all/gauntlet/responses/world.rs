@@ -68,7 +68,7 @@ impl World {
             product: text(&product, "id"),
             address: text(&address, "address_id"),
             order: text(&made("/api/orders", Some(&customer), &order), "id"),
-            import: text(&made("/api/sales/imports", None, &Value::Null), "id"),
+            import: text(&made("/api/sales/imports", None, &json!({})), "id"),
             customer,
             sku,
         }
