@@ -49,7 +49,8 @@ REFUSED_ALSO = {
 }
 
 
-EXAMPLES = {"quick": 4, "full": 25}
+# Requests for each operation: by everybody, by those whose it is, and sequences of them.
+BY_ALL, BY_OWNER, SEQUENCES = 4, 30, 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +79,10 @@ class Run:
 
 def runs(everybody, size):
     """All that is sent: by everybody on everything, then to the letter on what is theirs, and one thing after another."""
-    found = [Run(role, "fuzzing", EXAMPLES[size]) for role in everybody]
+    found = [Run(role, "fuzzing", BY_ALL) for role in everybody]
     if size == "full":
-        found += [Run(role, "examples,coverage", 1, own=True) for role in everybody]
-        found += [Run(role, "stateful", EXAMPLES[size]) for role in everybody if role.name == "admin"]
+        found += [Run(role, "examples,coverage,fuzzing", BY_OWNER, own=True) for role in everybody]
+        found += [Run(role, "stateful", SEQUENCES) for role in everybody if role.name == "admin"]
     return found
 
 
