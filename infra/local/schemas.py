@@ -47,8 +47,6 @@ REFUSED_ALSO = {
     "412": "the version is looked at before the body",
     "413": "a body too large is not read",
 }
-
-
 # Requests for each operation: by everybody, by those whose it is, and sequences of them.
 BY_ALL, BY_OWNER, SEQUENCES = 4, 30, 40
 
@@ -78,7 +76,7 @@ class Run:
 
 
 def runs(everybody, size):
-    """All that is sent: by everybody on everything, then to the letter on what is theirs, and one thing after another."""
+    """All that is sent: by everybody on everything, then to the letter on what is theirs, and in sequences."""
     found = [Run(role, "fuzzing", BY_ALL) for role in everybody]
     if size == "full":
         found += [Run(role, "examples,coverage,fuzzing", BY_OWNER, own=True) for role in everybody]
@@ -187,9 +185,12 @@ def figure(what, value):
 
 def roles(cloud):
     """Everybody who may be at the door. They are nobody whom another test knows: one may erase itself here."""
-    token = lambda role: {"Authorization": f"Bearer {sign_in(cloud, role, f'schemas-{role}')}"}
+
+    def token(role):
+        return {"Authorization": f"Bearer {sign_in(cloud, role, f'schemas-{role}')}"}
+
     return [
-        Role("stranger", {}, '[{}]'),
+        Role("stranger", {}, "[{}]"),
         Role("customer", token("customer"), '[{"token": []}]'),
         Role("analyst", token("analyst"), '[{"token": ["analyst"]}, {"token": ["admin"]}]'),
         Role("admin", token("admin"), '[{"token": ["admin"]}]'),
@@ -212,6 +213,8 @@ def main():
         with ThreadPoolExecutor(AT_ONCE) as pool:
             reports = list(pool.map(lambda sent: send(sent, seed, names, strict), plan))
         for sent, (report, shown) in zip(plan, reports, strict=True):
+            if not report["complete"] or not report["operations"]["tested"]:
+                raise Failure(f"schemathesis did not finish as {sent.role.name}:\n{shown}")
             cases = report["test_cases"]
             found = cases["unique_failures"] + len(report["errors"])
             requests, violations = requests + cases["generated"], violations + found
@@ -220,10 +223,11 @@ def main():
             operations, seconds = report["operations"]["tested"], report["running_time"]
             counts = f"{cases['generated']} requests on {operations} operations, {found} violations"
             say(f"  {sent.role.name}, {sent.phases}: {counts} ({seconds:.0f} s)")
+    figure("roles", len(everybody))
     figure("requests", requests)
     figure("violations", violations)
     if violations:
-        raise Failure(f"{violations} violations with seed {seed}", f"the same again: GAUNTLET_SEED={seed} {sys.argv[0]}")
+        raise Failure(f"{violations} violations with seed {seed}", f"the same again: GAUNTLET_SEED={seed}")
 
 
 if __name__ == "__main__":
