@@ -19,11 +19,11 @@ from pathlib import Path
 from api import Api
 from cloud import Cloud
 from console import Failure, run, say
+from gauntlet import SEED, figure
 from paths import ROOT, TOOLS
 from signin import sign_in
 
 DOCUMENT = ROOT / "infra" / "openapi.json"
-SEED = "20261121"
 CHECK = "schemas"
 AT_ONCE = 5
 
@@ -175,14 +175,6 @@ def send(sent, seed, names, strict):
     return json.loads(report.read_text()), done.stdout
 
 
-def figure(what, value):
-    """Reports a figure, for the one table at the end."""
-    say(f"{CHECK}: {what}: {value}")
-    if path := os.environ.get("GAUNTLET_FIGURES"):
-        with open(path, "a") as figures:
-            figures.write(json.dumps({"check": CHECK, "what": what, "value": str(value)}) + "\n")
-
-
 def roles(cloud):
     """Everybody who may be at the door. They are nobody whom another test knows: one may erase itself here."""
 
@@ -223,9 +215,9 @@ def main():
             operations, seconds = report["operations"]["tested"], report["running_time"]
             counts = f"{cases['generated']} requests on {operations} operations, {found} violations"
             say(f"  {sent.role.name}, {sent.phases}: {counts} ({seconds:.0f} s)")
-    figure("roles", len(everybody))
-    figure("requests", requests)
-    figure("violations", violations)
+    figure(CHECK, "roles", len(everybody))
+    figure(CHECK, "requests", requests)
+    figure(CHECK, "violations", violations)
     if violations:
         raise Failure(f"{violations} violations with seed {seed}", f"the same again: GAUNTLET_SEED={seed}")
 
