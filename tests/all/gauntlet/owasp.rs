@@ -1,6 +1,7 @@
 //! The page on the OWASP API Security Top 10 names tests that are there.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::support::{gauntlet::figure, tree};
 
@@ -21,7 +22,8 @@ fn fault(name: &str, source: impl Fn(&str) -> Option<String>) -> Option<String> 
         Some((file, test)) => (file, Some(test)),
         None => (name, None),
     };
-    let is_file = file.contains('/') && (file.ends_with(".rs") || file.ends_with(".py"));
+    let kind = Path::new(file).extension();
+    let is_file = file.contains('/') && kind.is_some_and(|kind| kind == "rs" || kind == "py");
     if !is_file {
         return None;
     }

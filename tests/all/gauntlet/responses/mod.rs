@@ -152,12 +152,18 @@ fn ways(operation: &Operation, world: &World, nth: usize) -> Vec<Way> {
     ways
 }
 
+/// The path to something that is there.
+fn there(operation: &Operation, world: &World) -> String {
+    if operation.names_something() {
+        operation.filled(world.id(&operation.path))
+    } else {
+        operation.path.clone()
+    }
+}
+
 /// The bodies to be refused for, about something that is there: else its absence is all that is told.
 fn bodies(operation: &Operation, world: &World, nth: usize, mut way: impl FnMut(&str, Call)) {
-    let path = match operation.names_something() {
-        true => operation.filled(world.id(&operation.path)),
-        false => operation.path.clone(),
-    };
+    let path = there(operation, world);
     let asked = |version: &str| {
         let call = operation.permitted(&path, &world.customer);
         call.header("If-Match", version)
@@ -317,10 +323,7 @@ const NOT_YET: [&str; 5] = [
 
 /// A request that may succeed, with a correlation id of its own.
 fn apt(operation: &Operation, world: &World, correlation_id: &str) -> Call {
-    let path = match operation.names_something() {
-        true => operation.filled(world.id(&operation.path)),
-        false => operation.path.clone(),
-    };
+    let path = there(operation, world);
     let path = format!("{path}{}", operation.required_query());
     let call = operation
         .permitted(&path, &world.customer)
@@ -357,9 +360,10 @@ fn every_operation_succeeds_and_answers_under_the_correlation_id_it_was_given() 
     for operation in &operations {
         let id = format!("gauntlet-{}", unique());
         let answer = apt(operation, &world, &id).send();
-        let is_expected = match NOT_YET.contains(&operation.id.as_str()) {
-            true => answer.status == 409,
-            false => (200..300).contains(&answer.status),
+        let is_expected = if NOT_YET.contains(&operation.id.as_str()) {
+            answer.status == 409
+        } else {
+            (200..300).contains(&answer.status)
         };
         let mut faults = faults(&answer, &inside);
         if !is_expected {

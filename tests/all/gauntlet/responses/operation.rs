@@ -9,9 +9,10 @@ use crate::support::stack::{stack, unique};
 /// Values of the query parameters that some operations cannot do without: those of sensors take times,
 /// the others days.
 fn required(path: &str) -> [(&'static str, &'static str); 3] {
-    let (start, end) = match path.starts_with("/api/sensors/") {
-        true => ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
-        false => ("2026-01-01", "2026-01-02"),
+    let (start, end) = if path.starts_with("/api/sensors/") {
+        ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")
+    } else {
+        ("2026-01-01", "2026-01-02")
     };
     [("start", start), ("end", end), ("interval", "1hour")]
 }
@@ -71,10 +72,12 @@ impl Operation {
     /// The lowest role that may call it.
     pub(super) fn role(&self) -> Role {
         let security = self.operation["security"].to_string();
-        match () {
-            () if security.contains("analyst") => Role::Analyst,
-            () if security.contains("admin") => Role::Admin,
-            () => Role::Customer,
+        if security.contains("analyst") {
+            Role::Analyst
+        } else if security.contains("admin") {
+            Role::Admin
+        } else {
+            Role::Customer
         }
     }
 
@@ -113,18 +116,20 @@ impl Operation {
             .filter(|(name, _)| known.iter().any(|known| known == name))
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        match pairs.is_empty() {
-            true => String::new(),
-            false => format!("?{}", pairs.join("&")),
+        if pairs.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", pairs.join("&"))
         }
     }
 
     /// The content types of its body; of one that is not asked for, JSON.
     pub(super) fn refused_bodies(&self) -> Vec<String> {
         let bodies = self.bodies();
-        match bodies.is_empty() && self.method == "POST" {
-            true => vec![JSON.to_owned()],
-            false => bodies,
+        if bodies.is_empty() && self.method == "POST" {
+            vec![JSON.to_owned()]
+        } else {
+            bodies
         }
     }
 
@@ -150,11 +155,14 @@ impl Operation {
         if self.takes_key() {
             call = call.header("Idempotency-Key", &unique());
         }
-        match () {
-            () if self.is_public() => call,
-            () if self.is_for_devices() => call.header("x-api-key", &stack().device_key),
-            () if self.role() == Role::Customer => call.token(customer),
-            () => call.role(self.role()),
+        if self.is_public() {
+            call
+        } else if self.is_for_devices() {
+            call.header("x-api-key", &stack().device_key)
+        } else if self.role() == Role::Customer {
+            call.token(customer)
+        } else {
+            call.role(self.role())
         }
     }
 
