@@ -1,7 +1,10 @@
 //! The functions under faults at every call: whatever a service does to its callers, what they leave behind
 //! is right, and they are done in the time that they have.
 
+mod orders;
+mod sales;
 mod sensors;
+mod site;
 
 use shared::platform::ids::Random;
 
