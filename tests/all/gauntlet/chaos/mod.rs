@@ -1,6 +1,8 @@
 //! The functions under faults at every call: whatever a service does to its callers, what they leave behind
 //! is right, and they are done in the time that they have.
 
+mod apis;
+mod messages;
 mod orders;
 mod sales;
 mod sensors;

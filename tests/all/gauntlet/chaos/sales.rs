@@ -309,11 +309,7 @@ impl World {
             }
         }
         let found = (day.total.revenue, day.total.rows, day.orders);
-        let sums = (
-            revenue,
-            rows.len() as u64,
-            sales.len() as u64,
-        );
+        let sums = (revenue, rows.len() as u64, sales.len() as u64);
         assert_eq!(found, sums, "{date}: {}", self.chaos.replay());
         rows
     }

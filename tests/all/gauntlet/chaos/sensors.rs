@@ -155,7 +155,7 @@ impl World {
     /// Hands the storing function what is in the queue, in several runs at once; whether there was any.
     async fn deliver(&self, process: &storage::Context, runs: usize) -> bool {
         let taken = (0..runs).filter_map(|_| {
-            let most = 1 + below(&self.random, 6);
+            let most = 1 + below(&self.random, 2);
             self.queues.receive(READINGS, most)
         });
         let events: Vec<Value> = taken.collect();
@@ -203,7 +203,7 @@ fn readings_accepted_are_stored_and_rolled_up_as_a_plain_fold() {
         let operations = sized(300, 10_000);
         let mut storing = world.storing();
         while world.chaos.invocations() < operations {
-            for _ in 0..below(&world.random, 4) {
+            for _ in 0..=below(&world.random, 4) {
                 world.accept();
             }
             if once_in(&world.random, 40) {
@@ -213,7 +213,7 @@ fn readings_accepted_are_stored_and_rolled_up_as_a_plain_fold() {
                 usize::from(!once_in(&world.random, 4)) + usize::from(once_in(&world.random, 10));
             let aggregating = world.aggregating();
             let runs = (0..aggregators).map(|_| world.aggregate(&aggregating));
-            let most = 1 + below(&world.random, 3);
+            let most = 1 + below(&world.random, 4);
             tokio::join!(world.deliver(&storing, most), join_all(runs));
             let seconds = world.random.up_to(60);
             world

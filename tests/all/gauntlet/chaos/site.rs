@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Router, body::Body};
 use http::{HeaderMap, Method, Request};
 use jiff::SignedDuration;
-use lambda_http::RequestExt as _;
+use lambda_http::{RequestExt as _, request::RequestContext};
 use serde_json::Value;
 use shared::platform::{caller::Caller, clock::Clock, http::App, ids::Random};
 
@@ -30,6 +30,7 @@ pub(super) struct Ask<'a> {
     path: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
+    context: Option<RequestContext>,
 }
 
 /// What was answered.
@@ -48,6 +49,7 @@ impl<'a> Ask<'a> {
             path: path.into(),
             headers: Vec::new(),
             body: Vec::new(),
+            context: None,
         }
     }
 
@@ -66,6 +68,12 @@ impl<'a> Ask<'a> {
 
     pub(super) fn key(self, key: impl Into<String>) -> Self {
         self.header("idempotency-key", key)
+    }
+
+    /// As API Gateway says who calls.
+    pub(super) fn context(mut self, context: RequestContext) -> Self {
+        self.context = Some(context);
+        self
     }
 
     pub(super) fn json(self, body: &Value) -> Self {
@@ -91,15 +99,15 @@ impl Answer {
         self.status < 300
     }
 
-    /// The word of a problem; empty for what is none.
-    pub(super) fn code(&self) -> String {
-        let word = self.json()["code"].as_str().map(str::to_owned);
-        word.unwrap_or_default()
+    fn says_when(&self) -> bool {
+        self.header("retry-after").is_some()
     }
 
-    /// Whether the same request may be answered otherwise in a while.
+    /// Whether the request was not heard, or its answer is not known yet. A conflict of another kind is for
+    /// the caller to wait for.
     fn is_for_now(&self) -> bool {
-        self.header("retry-after").is_some()
+        let is_running = || self.json()["code"] == "idempotency-in-progress";
+        self.says_when() && (self.status != 409 || is_running())
     }
 }
 
@@ -133,6 +141,9 @@ impl Site {
             for (name, value) in &ask.headers {
                 request = request.header(*name, value);
             }
+            if let Some(context) = &ask.context {
+                request = request.extension(context.clone());
+            }
             let request = request.body(Body::from(ask.body.clone())).unwrap();
             self.app.serve(request.with_lambda_context(context))
         };
@@ -149,9 +160,9 @@ impl Site {
             let kind = answer.header("content-type");
             assert_eq!(kind, Some("application/problem+json"), "{}", told());
         }
-        let is_polite = answer.status < 500 || (answer.status == 503 && answer.is_for_now());
+        let is_polite = answer.status < 500 || (answer.status == 503 && answer.says_when());
         assert!(is_polite, "{}", told());
-        let says_when = answer.status != 429 || answer.is_for_now();
+        let says_when = answer.status != 429 || answer.says_when();
         assert!(says_when, "{}", told());
         answer
     }
