@@ -18,7 +18,7 @@ use shared::{
     customers::store::CustomerStore,
     orders::testing as orders,
     platform::{
-        aws::{Connection, http_client},
+        aws::Connection,
         cache::Cache,
         caller::{Caller, Group},
         clock::Clock,
@@ -40,7 +40,7 @@ use shared::{
         store::SensorStore,
     },
     stock::store::StockStore,
-    testing::{Database, Table, answering},
+    testing::{InlineDatabase, Table, answering},
 };
 
 use super::{
@@ -60,8 +60,7 @@ struct World {
     chaos: Arc<Chaos>,
     clock: Clock,
     random: Random,
-    database: Database,
-    _lagging: Database,
+    database: InlineDatabase,
     queues: Queues,
     admin: Caller,
     customer: Caller,
@@ -98,13 +97,8 @@ impl World {
     async fn start(seed: u64) -> Self {
         let clock = Clock::fixed("2026-11-20T12:00:00Z".parse().unwrap());
         let chaos = Chaos::start(CHECK, seed, &clock);
-        let (database, lagging) = chaos.outside(async {
-            (
-                Database::start(&tables()).await,
-                Database::start(&tables()).await,
-            )
-        });
-        chaos.lag_behind(lagging.endpoint());
+        let database = InlineDatabase::with(&tables()).await;
+        chaos.lag_behind(&InlineDatabase::with(&tables()).await);
         let hash = SecretHash::of(new_secret([1; 26]).expose()).unwrap();
         let mut context = ApiGatewayProxyRequestContext::default();
         let key = json!(hash.id().to_string());
@@ -119,7 +113,6 @@ impl World {
             units: BTreeMap::new(),
             addresses: 0,
             readings: 0,
-            _lagging: lagging,
             database,
             chaos,
             clock,
@@ -132,9 +125,8 @@ impl World {
     }
 
     fn connection(&self) -> Connection {
-        let endpoint = self.database.endpoint();
-        let http = self.chaos.over(http_client(Some(endpoint)));
-        Connection::to_emulator(endpoint, http)
+        let http = self.chaos.over(self.database.http());
+        Connection::to_emulator("http://inline.invalid", http)
     }
 
     fn sites(&self) -> Sites {

@@ -24,14 +24,14 @@ use shared::{
         testing::{self, created},
     },
     platform::{
-        aws::{Connection, http_client},
+        aws::Connection,
         batch,
         clock::Clock,
         config::{AdminAlertEmail, EventBus, EventPoison, SenderEmail},
         ids::Random,
     },
     sales::order_revenue::store::OrderRevenueStore,
-    testing::{Database, Table, answering},
+    testing::{InlineDatabase, Table, answering},
 };
 
 use super::{below, once_in};
@@ -50,7 +50,7 @@ struct World {
     chaos: Arc<Chaos>,
     clock: Clock,
     random: Random,
-    database: Database,
+    database: InlineDatabase,
     queues: Queues,
     /// What the bus took: aggregates and sequences.
     bus: Arc<Mutex<Vec<(String, u64)>>>,
@@ -61,12 +61,12 @@ struct World {
 }
 
 impl World {
-    fn start(seed: u64) -> Self {
+    async fn start(seed: u64) -> Self {
         let clock = Clock::fixed("2026-11-20T12:00:00Z".parse().unwrap());
         let chaos = Chaos::start(CHECK, seed, &clock);
         let tables = [Table::new("Sales"), testing::table("Commerce")];
         Self {
-            database: chaos.outside(async move { Database::start(&tables).await }),
+            database: InlineDatabase::with(&tables).await,
             random: Random::seeded(seed),
             queues: Queues::new(&clock),
             bus: Arc::default(),
@@ -79,9 +79,8 @@ impl World {
     }
 
     fn connection(&self) -> Connection {
-        let endpoint = self.database.endpoint();
-        let http = self.chaos.over(http_client(Some(endpoint)));
-        Connection::to_emulator(endpoint, http)
+        let http = self.chaos.over(self.database.http());
+        Connection::to_emulator("http://inline.invalid", http)
     }
 
     fn to(&self, service: SharedHttpClient) -> Connection {
@@ -320,7 +319,7 @@ impl World {
 #[test]
 fn messages_are_done_in_the_end_and_counted_once() {
     paused(async {
-        let mut world = World::start(seed());
+        let mut world = World::start(seed()).await;
         let operations = sized(150, 4_000);
         while world.chaos.invocations() < operations {
             Box::pin(world.paid()).await;

@@ -41,7 +41,7 @@ use shared::{
         sandbox::{Sandbox, model::Script},
     },
     platform::{
-        aws::{Connection, http_client},
+        aws::Connection,
         caller::{Caller, Group},
         clock::Clock,
         config::{CursorKey, OrderSaga, StoreCurrency},
@@ -50,7 +50,7 @@ use shared::{
         money::Currency,
     },
     stock::{model::Sku, store::StockStore},
-    testing::{Database, Table},
+    testing::{InlineDatabase, Table},
 };
 
 use super::{
@@ -91,8 +91,7 @@ struct World {
     chaos: Arc<Chaos>,
     clock: Clock,
     random: Random,
-    database: Database,
-    _lagging: Database,
+    database: InlineDatabase,
     machine: Arc<Machine>,
     executions: Arc<Mutex<BTreeMap<String, Execution>>>,
     customers: Vec<Caller>,
@@ -120,13 +119,8 @@ impl World {
     async fn start(seed: u64) -> Self {
         let clock = Clock::fixed("2026-11-20T12:00:00Z".parse().unwrap());
         let chaos = Chaos::start(CHECK, seed, &clock);
-        let (database, lagging) = chaos.outside(async {
-            (
-                Database::start(&[table()]).await,
-                Database::start(&[table()]).await,
-            )
-        });
-        chaos.lag_behind(lagging.endpoint());
+        let database = InlineDatabase::with(&[table()]).await;
+        chaos.lag_behind(&InlineDatabase::with(&[table()]).await);
         let customers = ["ada", "bob", "cleo", "dan"];
         let world = Self {
             random: Random::seeded(seed),
@@ -136,7 +130,6 @@ impl World {
             admin: Caller::new("root", [Group::Admin]),
             placed: Vec::new(),
             keys: 0,
-            _lagging: lagging,
             database,
             chaos,
             clock,
@@ -148,9 +141,8 @@ impl World {
     }
 
     fn connection(&self) -> Connection {
-        let endpoint = self.database.endpoint();
-        let http = self.chaos.over(http_client(Some(endpoint)));
-        Connection::to_emulator(endpoint, http)
+        let http = self.chaos.over(self.database.http());
+        Connection::to_emulator("http://inline.invalid", http)
     }
 
     fn store(&self) -> OrderStore {

@@ -24,7 +24,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use shared::{
     platform::{
-        aws::{Connection, http_client},
+        aws::Connection,
         batch,
         caller::{Caller, Group},
         clock::{Clock, rfc3339},
@@ -40,7 +40,7 @@ use shared::{
         order_revenue::store::OrderRevenueStore,
         store::SalesStore,
     },
-    testing::{Database, Table},
+    testing::{InlineDatabase, Table},
 };
 
 use super::{
@@ -66,7 +66,7 @@ struct World {
     chaos: Arc<Chaos>,
     clock: Clock,
     random: Random,
-    database: Database,
+    database: InlineDatabase,
     objects: ObjectStore,
     queues: Queues,
     admin: Caller,
@@ -91,12 +91,12 @@ struct File {
 }
 
 impl World {
-    fn start(seed: u64) -> Self {
+    async fn start(seed: u64) -> Self {
         let clock = Clock::fixed("2026-11-20T12:00:00Z".parse().unwrap());
         let chaos = Chaos::start(CHECK, seed, &clock);
-        let tables = || [Table::new("Sales").index("imports", "imports_pk", "imports_sk")];
-        let (database, objects) = chaos
-            .outside(async move { (Database::start(&tables()).await, ObjectStore::start().await) });
+        let table = Table::new("Sales").index("imports", "imports_pk", "imports_sk");
+        let database = InlineDatabase::with(&[table]).await;
+        let objects = ObjectStore::quiet();
         Self {
             queues: Queues::new(&clock),
             random: Random::seeded(seed),
@@ -113,8 +113,8 @@ impl World {
     }
 
     fn table(&self) -> Connection {
-        let http = self.chaos.over(http_client(Some(self.database.endpoint())));
-        Connection::to_emulator(self.database.endpoint(), http)
+        let http = self.chaos.over(self.database.http());
+        Connection::to_emulator("http://inline.invalid", http)
     }
 
     fn store(&self) -> SalesStore {
@@ -123,7 +123,7 @@ impl World {
 
     fn importer(&self) -> Importer {
         let endpoint = self.objects.endpoint();
-        let http = self.chaos.over(http_client(Some(endpoint)));
+        let http = self.chaos.over(self.objects.inline());
         let s3 = Connection::to_emulator(endpoint, http).s3();
         let is_small = once_in(&self.random, 3);
         Importer {
@@ -436,7 +436,7 @@ impl World {
 #[test]
 fn sales_are_what_the_files_say_each_row_once() {
     paused(async {
-        let mut world = World::start(seed());
+        let mut world = World::start(seed()).await;
         let operations = sized(300, 10_000);
         let mut processes = world.processes();
         while world.chaos.invocations() < operations {

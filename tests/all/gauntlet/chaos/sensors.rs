@@ -9,19 +9,13 @@ use jiff::SignedDuration;
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 use shared::{
-    platform::{
-        aws::{Connection, http_client},
-        batch,
-        clock::Clock,
-        config::RawRetention,
-        ids::Random,
-    },
+    platform::{aws::Connection, batch, clock::Clock, config::RawRetention, ids::Random},
     sensors::{
         batch::{Batch, MOST_MESSAGE_BYTES},
         readings::{Reading, Readings},
         store::SensorStore,
     },
-    testing::{Database, Table},
+    testing::{InlineDatabase, Table},
 };
 use uuid::Uuid;
 
@@ -47,19 +41,18 @@ struct World {
     chaos: Arc<Chaos>,
     clock: Clock,
     random: Random,
-    database: Database,
+    database: InlineDatabase,
     queues: Queues,
     accepted: Distinct,
     batches: u64,
 }
 
 impl World {
-    fn start(seed: u64) -> Self {
+    async fn start(seed: u64) -> Self {
         let clock = Clock::fixed(BEGIN.parse().unwrap());
         let chaos = Chaos::start(CHECK, seed, &clock);
-        let tables = [Table::new("Sensors")];
         Self {
-            database: chaos.outside(async move { Database::start(&tables).await }),
+            database: InlineDatabase::with(&[Table::new("Sensors")]).await,
             queues: Queues::new(&clock),
             random: Random::seeded(seed),
             accepted: BTreeMap::new(),
@@ -74,9 +67,8 @@ impl World {
     }
 
     fn store(&self) -> SensorStore {
-        let endpoint = self.database.endpoint();
-        let http = self.chaos.over(http_client(Some(endpoint)));
-        let connection = Connection::to_emulator(endpoint, http);
+        let http = self.chaos.over(self.database.http());
+        let connection = Connection::to_emulator("http://inline.invalid", http);
         SensorStore::new(connection.dynamodb(), "Sensors".into())
     }
 
@@ -199,7 +191,7 @@ impl World {
 #[test]
 fn readings_accepted_are_stored_and_rolled_up_as_a_plain_fold() {
     paused(async {
-        let mut world = World::start(seed());
+        let mut world = World::start(seed()).await;
         let operations = sized(300, 10_000);
         let mut storing = world.storing();
         while world.chaos.invocations() < operations {

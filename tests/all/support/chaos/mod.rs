@@ -2,14 +2,13 @@
 //! of an invocation may meet a [`Fault`] of those that its operation knows.
 //!
 //! The test's time stands still while something happens and leaps while nothing does, so that no pause and
-//! no timeout costs any. What is real, servers and connections, is [`Outside`], where the test's thread
-//! waits for it without its time going on. The domain's clock goes along with the test's time.
+//! no timeout costs any. So services answer on the spot: while a test waited for a real connection, its time
+//! would leap too. The domain's clock goes along with the test's time.
 //!
 //! Calls outside an invocation are what a test makes on its own behalf, and always go well.
 
 mod batch;
 mod fault;
-mod outside;
 mod queues;
 mod replica;
 
@@ -32,10 +31,13 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
     runtime_components::RuntimeComponents,
 };
-use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 use serde_json::Value;
-use shared::platform::{clock::Clock, ids::Random};
+use shared::{
+    platform::{clock::Clock, ids::Random},
+    testing::InlineDatabase,
+};
 use tokio::{
     runtime::Builder,
     time::{Instant, interval, sleep},
@@ -43,7 +45,6 @@ use tokio::{
 
 pub(crate) use fault::Fault;
 use fault::{Call, cancelled};
-pub(crate) use outside::Outside;
 pub(crate) use queues::Queues;
 use replica::Replica;
 
@@ -112,7 +113,6 @@ pub(crate) struct Chaos {
     check: &'static str,
     seed: u64,
     clock: Clock,
-    outside: Outside,
     budgets: BTreeMap<String, Duration>,
     is_calm: AtomicBool,
     invocations: AtomicU64,
@@ -138,21 +138,12 @@ impl Chaos {
             check,
             seed,
             clock: clock.clone(),
-            outside: Outside::start(),
             budgets: budgets(),
             is_calm: AtomicBool::new(false),
             invocations: AtomicU64::new(0),
             marks: Mutex::default(),
             replica: Mutex::default(),
         })
-    }
-
-    /// Does what needs a network: starts servers, for the most part.
-    pub(crate) fn outside<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> T {
-        self.outside.run(work)
     }
 
     /// An HTTP client whose calls meet faults.
@@ -163,10 +154,10 @@ impl Chaos {
         })
     }
 
-    /// Has indexes lag: the database at `endpoint`, which has the same empty tables, does what the other
-    /// does, and answers where an index is stale.
-    pub(crate) fn lag_behind(&self, endpoint: &str) {
-        *self.replica() = Some(Replica::new(endpoint));
+    /// Has indexes lag: `database`, which has the same empty tables, does what the other does, later, and
+    /// answers where an index is stale.
+    pub(crate) fn lag_behind(&self, database: &InlineDatabase) {
+        *self.replica() = Some(Replica::new(database.connector()));
     }
 
     /// From now on everything goes well.
@@ -368,7 +359,7 @@ impl Chaos {
     ) -> Result<HttpResponse, ConnectorError> {
         let noted = (call.is_write() && self.replica().is_some())
             .then(|| request.try_clone().expect("the body is in memory"));
-        let answer = self.outside.run(whole(inner.clone(), request))?;
+        let answer = at_once(inner, request)?;
         if let (Some(noted), Some(replica)) = (noted, &mut *self.replica())
             && answer.status().is_success()
         {
@@ -403,12 +394,12 @@ impl Chaos {
     ) -> Result<HttpResponse, ConnectorError> {
         let mut replica = self.replica();
         let replica = replica.as_mut().expect("an index that lags has a replica");
-        for write in replica.due(self.clock.now(), random) {
-            let write = replica.redirected(&write);
-            self.outside.run(whole(replica.connector.clone(), write))?;
+        let due = replica.due(self.clock.now(), random);
+        for write in due {
+            at_once(&replica.connector, write)?;
         }
-        let request = replica.redirected(request);
-        self.outside.run(whole(replica.connector.clone(), request))
+        let request = request.try_clone().expect("the body is in memory");
+        at_once(&replica.connector, request)
     }
 }
 
@@ -433,16 +424,13 @@ fn broken_off(how: &'static str) -> ConnectorError {
     ConnectorError::io(how.into())
 }
 
-/// An answer with its body, which would otherwise be read as it comes.
-async fn whole(
-    connector: SharedHttpConnector,
+/// What a service on the same thread answers.
+fn at_once(
+    service: &SharedHttpConnector,
     request: HttpRequest,
 ) -> Result<HttpResponse, ConnectorError> {
-    let mut response = connector.call(request).await?;
-    let body = ByteStream::new(response.take_body()).collect().await;
-    let body = body.map_err(|error| ConnectorError::io(error.into()))?;
-    *response.body_mut() = SdkBody::from(body.into_bytes());
-    Ok(response)
+    let answer = service.call(request).now_or_never();
+    answer.expect("the service answers on the spot")
 }
 
 #[derive(Debug)]
@@ -454,13 +442,11 @@ struct ChaosClient {
 impl HttpClient for ChaosClient {
     fn http_connector(
         &self,
-        _: &HttpConnectorSettings,
+        settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        // Outside, time is real: what the SDK gives a connection is not for it.
-        let settings = HttpConnectorSettings::builder().build();
         SharedHttpConnector::new(ChaosConnector {
-            inner: self.inner.http_connector(&settings, components),
+            inner: self.inner.http_connector(settings, components),
             chaos: self.chaos.clone(),
         })
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use aws_smithy_runtime_api::client::{http::SharedHttpConnector, orchestrator::HttpRequest};
 use jiff::{SignedDuration, Timestamp};
-use shared::platform::{aws::http_connector, ids::Random};
+use shared::platform::ids::Random;
 
 /// The longest that an index lags behind.
 const MOST_LAG: u32 = 3_000;
@@ -14,26 +14,16 @@ const MOST_LAG: u32 = 3_000;
 #[derive(Debug)]
 pub(crate) struct Replica {
     pub(super) connector: SharedHttpConnector,
-    endpoint: String,
     ahead: VecDeque<(Timestamp, HttpRequest)>,
 }
 
 impl Replica {
-    /// The database at `endpoint`, which has the same tables and nothing in them.
-    pub(super) fn new(endpoint: &str) -> Self {
+    /// A database that has the same tables and nothing in them.
+    pub(super) const fn new(connector: SharedHttpConnector) -> Self {
         Self {
-            connector: http_connector(endpoint),
-            endpoint: endpoint.to_owned(),
+            connector,
             ahead: VecDeque::new(),
         }
-    }
-
-    /// The same request, to this database.
-    pub(super) fn redirected(&self, request: &HttpRequest) -> HttpRequest {
-        let mut request = request.try_clone().expect("the body is in memory");
-        let uri = format!("{}/", self.endpoint);
-        request.set_uri(uri).expect("an endpoint is a URI");
-        request
     }
 
     /// Notes a write that was done now.

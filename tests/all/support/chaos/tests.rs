@@ -1,21 +1,22 @@
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
 use jiff::Timestamp;
 use shared::{
-    platform::aws::{Connection, http_client},
-    testing::{Database, Table},
+    platform::aws::Connection,
+    testing::{InlineDatabase, Table},
 };
 
 use super::*;
 
-async fn world(seed: u64) -> (Arc<Chaos>, Database, Client, Clock) {
+async fn world(seed: u64) -> (Arc<Chaos>, Client, Clock) {
     let clock = Clock::fixed(Timestamp::from_second(1_760_000_000).unwrap());
     let chaos = Chaos::start("chaos", seed, &clock);
     let table = Table::new("Things").index("by-other", "by_pk", "by_sk");
-    let database = chaos.outside(async move { Database::start(&[table]).await });
-    let http = chaos.over(http_client(Some(database.endpoint())));
-    let client = Connection::to_emulator(database.endpoint(), http).dynamodb();
-    (chaos, database, client, clock)
+    let database = InlineDatabase::with(&[table]).await;
+    let http = chaos.over(database.http());
+    let client = Connection::to_emulator("http://inline.invalid", http).dynamodb();
+    (chaos, client, clock)
 }
 
 async fn put(client: &Client, n: u32) -> bool {
@@ -51,7 +52,7 @@ async fn stored(client: &Client, index: bool) -> Vec<String> {
 #[test]
 fn faults_are_met_and_what_was_answered_well_is_stored() {
     paused(async {
-        let (chaos, _database, client, clock) = world(1).await;
+        let (chaos, client, clock) = world(1).await;
         let began = clock.now();
         let mut well = Vec::new();
         for n in 0..300 {
@@ -76,7 +77,7 @@ fn faults_are_met_and_what_was_answered_well_is_stored() {
 fn the_same_seed_draws_the_same_faults() {
     let run = |seed| {
         paused(async {
-            let (chaos, _database, client, _) = world(seed).await;
+            let (chaos, client, _) = world(seed).await;
             for n in 0..60 {
                 chaos.invoke("SalesImport", |_| put(&client, n)).await;
             }
@@ -103,10 +104,9 @@ fn what_takes_longer_than_lambda_lets_it_is_found_out() {
 #[test]
 fn a_stale_index_answers_as_it_was_and_catches_up() {
     paused(async {
-        let (chaos, _database, client, clock) = world(1).await;
+        let (chaos, client, clock) = world(1).await;
         let table = Table::new("Things").index("by-other", "by_pk", "by_sk");
-        let late = chaos.outside(async move { Database::start(&[table]).await });
-        chaos.lag_behind(late.endpoint());
+        chaos.lag_behind(&InlineDatabase::with(&[table]).await);
         assert!(put(&client, 1).await);
         let random = Random::seeded(3);
         let stale = || {
