@@ -322,7 +322,7 @@ fn settings() -> BTreeMap<String, String> {
     settings
 }
 
-/// The handler's file that a main takes its context from.
+/// The handler's file that a main takes its context from, with what the saga's steps have in common.
 fn handler(binary: &str) -> String {
     let main = tree::source(&format!("functions/src/bin/{binary}.rs"));
     let rest = main
@@ -334,7 +334,11 @@ fn handler(binary: &str) -> String {
         .split("::")
         .take_while(|part| !part.starts_with(['{', 'C']))
         .collect();
-    tree::source(&format!("functions/src/{}.rs", path.join("/")))
+    let source = tree::source(&format!("functions/src/{}.rs", path.join("/")));
+    if source.contains("Orders::from_env()") {
+        return source + &tree::source("functions/src/orders/steps/mod.rs");
+    }
+    source
 }
 
 #[test]

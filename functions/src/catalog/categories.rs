@@ -22,7 +22,7 @@ use shared::{
     platform::{
         caller::{Caller, Group},
         http::{Fields, Json, Precondition, Query, Version, not_modified},
-        idempotency::{Claim, StoredResponse},
+        idempotency::{Claim, Content, Post, Work, remembered},
         ids::uuid_v7,
         problem::Problem,
     },
@@ -30,7 +30,7 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{
-    change::{TRIES, crowded, once, pause, remembered},
+    change::{TRIES, crowded, pause},
     context::{Context, category, place},
     problem::{body_problem, no_category, refused_tree, tree_problem},
     public,
@@ -134,7 +134,7 @@ async fn perform(
     context: &Context,
     claim: Option<Claim>,
     plan: impl Fn(&Tree) -> Result<Plan, Problem>,
-) -> Result<StoredResponse, Problem> {
+) -> Result<Work, Problem> {
     for round in 0..TRIES {
         let tree = context.tree().await?;
         let Plan {
@@ -143,10 +143,10 @@ async fn perform(
             event,
             answer,
         } = plan(&tree)?;
-        let (stored, also) = remembered(answer, claim.as_ref(), event.at).await?;
+        let (work, also) = remembered(answer, claim.as_ref(), event.at).await?;
         let saved = context.categories.save(change, effect, &event, also).await;
         match saved.map_err(tree_problem)? {
-            Saved::Done => return Ok(stored),
+            Saved::Done => return Ok(work),
             Saved::Conflict => pause(context, round).await,
             Saved::Refused(error) => return Err(refused_tree(error)),
         }
@@ -201,7 +201,13 @@ pub async fn create(
         };
         perform(&context, claim, plan).await
     };
-    once(&context, &caller, ROUTE, &headers, &body, work).await
+    let post = Post {
+        caller: &caller,
+        path: ROUTE,
+        headers: &headers,
+        content: Content::Json(&body),
+    };
+    context.idempotency.once(post, work).await
 }
 
 /// Answers with a category.

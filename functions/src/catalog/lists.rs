@@ -23,6 +23,7 @@ use shared::{
         problem::Problem,
     },
 };
+use utoipa::IntoParams;
 
 use super::{
     context::{Context, place},
@@ -62,6 +63,42 @@ const PARAMETERS: &[&str] = &[
     "fields",
 ];
 
+/// Which products are listed.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: queries are read one by one"
+)]
+struct Wanted {
+    /// Only products that cost so much or more, in the store's currency
+    price_min: Option<String>,
+    /// Only products that cost so much or less
+    price_max: Option<String>,
+    /// Only products of which there are some, or only those that are sold out
+    in_stock: Option<bool>,
+    /// Only products with this in their name, in any case
+    q: Option<String>,
+}
+
+/// How they come.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: queries are read one by one"
+)]
+struct Paging {
+    /// `newest` unless said otherwise; what is alike comes by identifier
+    ordering: Option<Order>,
+    /// 1 to 100, 20 unless asked otherwise
+    limit: Option<u8>,
+    /// The `next_cursor` of the page before
+    cursor: Option<String>,
+    /// Members to keep, by comma
+    fields: Option<String>,
+}
+
 /// Lists products.
 ///
 /// # Errors
@@ -74,14 +111,8 @@ const PARAMETERS: &[&str] = &[
         as it was. With a filter a page may have fewer products than asked for and yet a next one.",
     params(
         ("category" = Option<String>, Query, description = "Only products in this category or below it"),
-        ("price_min" = Option<String>, Query, description = "Only products that cost so much or more, in the store's currency"),
-        ("price_max" = Option<String>, Query, description = "Only products that cost so much or less"),
-        ("in_stock" = Option<bool>, Query, description = "Only products of which there are some, or only those that are sold out"),
-        ("q" = Option<String>, Query, description = "Only products with this in their name, in any case"),
-        ("ordering" = Option<Order>, Query, description = "`newest` unless said otherwise; what is alike comes by identifier"),
-        ("limit" = Option<u8>, Query, description = "1 to 100, 20 unless asked otherwise"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
-        ("fields" = Option<String>, Query, description = "Members to keep, by comma"),
+        Wanted,
+        Paging,
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` at hand"),
     ),
     responses(
@@ -124,14 +155,8 @@ pub async fn all(
     description = "As the list of all products with `category`.",
     params(
         ("id" = String, Path, description = "The category"),
-        ("price_min" = Option<String>, Query, description = "Only products that cost so much or more, in the store's currency"),
-        ("price_max" = Option<String>, Query, description = "Only products that cost so much or less"),
-        ("in_stock" = Option<bool>, Query, description = "Only products of which there are some, or only those that are sold out"),
-        ("q" = Option<String>, Query, description = "Only products with this in their name, in any case"),
-        ("ordering" = Option<Order>, Query, description = "`newest` unless said otherwise; what is alike comes by identifier"),
-        ("limit" = Option<u8>, Query, description = "1 to 100, 20 unless asked otherwise"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
-        ("fields" = Option<String>, Query, description = "Members to keep, by comma"),
+        Wanted,
+        Paging,
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` at hand"),
     ),
     responses(
@@ -163,10 +188,7 @@ pub async fn of_category(
     get, path = "/api/catalog/featured", tag = "catalog", operation_id = "listFeatured",
     summary = "List the featured products",
     params(
-        ("ordering" = Option<Order>, Query, description = "`newest` unless said otherwise; what is alike comes by identifier"),
-        ("limit" = Option<u8>, Query, description = "1 to 100, 20 unless asked otherwise"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
-        ("fields" = Option<String>, Query, description = "Members to keep, by comma"),
+        Paging,
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` at hand"),
     ),
     responses(

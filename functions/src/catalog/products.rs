@@ -21,7 +21,7 @@ use shared::{
     platform::{
         caller::{Caller, Group},
         http::{Fields, Json, Precondition, Query, Version, not_modified},
-        idempotency::{Claim, StoredResponse},
+        idempotency::{Claim, Content, Post, Work, remembered},
         ids::uuid_v7,
         money::Money,
         problem::Problem,
@@ -30,7 +30,6 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{
-    change::{once, remembered},
     context::Context,
     problem::{body_problem, no_product, refused_product},
     public,
@@ -121,12 +120,12 @@ async fn save(
     word: &str,
     answer: impl IntoResponse,
     claim: Option<Claim>,
-) -> Result<StoredResponse, Problem> {
-    let (stored, also) = remembered(answer, claim.as_ref(), after.updated_at).await?;
+) -> Result<Work, Problem> {
+    let (done, also) = remembered(answer, claim.as_ref(), after.updated_at).await?;
     let event = event(after, word);
     let saved = context.products.save(before, after, &event, also);
     match refused_product(saved.await?) {
-        None => Ok(stored),
+        None => Ok(done),
         Some(problem) => Err(problem),
     }
 }
@@ -171,7 +170,13 @@ pub async fn create(
         let answer = (location, answer(StatusCode::CREATED, &product));
         save(&context, None, &product, "created", answer, claim).await
     };
-    once(&context, &caller, ROUTE, &headers, &body, work).await
+    let post = Post {
+        caller: &caller,
+        path: ROUTE,
+        headers: &headers,
+        content: Content::Json(&body),
+    };
+    context.idempotency.once(post, work).await
 }
 
 /// Answers with a product that is active and not deleted.

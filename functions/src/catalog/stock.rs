@@ -16,6 +16,7 @@ use shared::{
         caller::{Caller, Group},
         clock::rfc3339,
         http::{Json, List, Members, Precondition, Query, Version, list_response, not_modified},
+        idempotency::{Claim, Content, Post, remembered},
         page::{CursorScope, Limit},
         problem::{FieldError, Problem},
         table::Write,
@@ -28,7 +29,7 @@ use shared::{
 use utoipa::ToSchema;
 
 use super::{
-    change::{TRIES, crowded, once, pause, remembered},
+    change::{TRIES, crowded, pause},
     context::Context,
     problem::{body_problem, refused_stock},
 };
@@ -288,23 +289,29 @@ pub async fn adjust(
     let Json(body) = body?;
     let least = -i64::from(MOST_QUANTITY);
     let (delta, reason) = parse(&body, "delta", least, |delta| delta != 0).map_err(body_problem)?;
-    let work = async |claim: Option<_>| {
+    let work = async |claim: Option<Claim>| {
         for round in 0..TRIES {
             let current = context.stock(&sku).await?;
             let next = rules::adjusted(current.clone(), delta).map_err(refused_stock)?;
             let now = context.clock.now();
             let event = event(&current, &next, "adjusted", &reason, &caller, now);
             let answer = answer(next.clone());
-            let (stored, also) = remembered(answer, claim.as_ref(), now).await?;
+            let (work, also) = remembered(answer, claim.as_ref(), now).await?;
             match context.stocks.save(&next, &event, also).await? {
-                Write::Done => return Ok(stored),
+                Write::Done => return Ok(work),
                 Write::Conflict => pause(&context, round).await,
             }
         }
         Err(crowded())
     };
     let path = format!("/api/catalog/stock/{sku}/adjust");
-    once(&context, &caller, &path, &headers, &body, work).await
+    let post = Post {
+        caller: &caller,
+        path: &path,
+        headers: &headers,
+        content: Content::Json(&body),
+    };
+    context.idempotency.once(post, work).await
 }
 
 /// Lists what people did to the stock of a sku.

@@ -17,9 +17,7 @@ use shared::{
     platform::{
         caller::Caller,
         http::{Json, List, Query, Version, not_modified},
-        idempotency::{
-            Claim, Fingerprint, IdempotencyKey, Scope, StoredResponse, Work, preferred_wait,
-        },
+        idempotency::{Claim, Content, Post, Work, remembered},
         ids::base32,
         problem::Problem,
         table::Write,
@@ -131,20 +129,14 @@ pub async fn create(
     query.only(&[])?;
     let Json(body) = body?;
     let new = parse_address(&body).map_err(|errors| refused_problem(errors.into()))?;
-    if !headers.contains_key("idempotency-key") {
-        return match add(&context, &caller, new, None).await? {
-            Work::Answered(response) => Ok(response),
-            Work::Committed(stored) => Ok(stored.into_response()),
-        };
-    }
-    let key = IdempotencyKey::from_headers(&headers)?;
-    let scope = Scope::new(caller.sub(), "POST", ROUTE, &key);
-    let fingerprint = Fingerprint::of_json(body.to_string().as_bytes())?;
-    let idempotency = context.idempotency.clone();
-    let work = |claim| async move { add(&context, &caller, new, Some(claim)).await };
-    Ok(idempotency
-        .execute(scope, fingerprint, preferred_wait(&headers), work)
-        .await)
+    let work = async |claim| add(&context, &caller, new, claim).await;
+    let post = Post {
+        caller: &caller,
+        path: ROUTE,
+        headers: &headers,
+        content: Content::Json(&body),
+    };
+    context.idempotency.once(post, work).await
 }
 
 /// Adds an address, and the answer to its request in the same transaction if it is claimed. It is
@@ -162,17 +154,8 @@ async fn add(
         let (customer, event) =
             rules::add_address(&current, &id, new.clone(), now).map_err(refused_problem)?;
         let location = [(LOCATION, format!("{ROUTE}/{id}"))];
-        let response = (location, answer(StatusCode::CREATED, &customer, &id)?).into_response();
-        let (completion, work) = match &claim {
-            None => (None, Work::Answered(response)),
-            Some(claim) => {
-                let stored = StoredResponse::capture(response)
-                    .await
-                    .map_err(Problem::internal)?;
-                let completion = claim.completion(&stored, now).map_err(Problem::from)?;
-                (Some(completion), Work::Committed(stored))
-            }
-        };
+        let response = (location, answer(StatusCode::CREATED, &customer, &id)?);
+        let (work, completion) = remembered(response, claim.as_ref(), now).await?;
         let profile = Profile::Active(customer);
         let write = context.customers.save(&profile, &event, completion).await;
         if write? == Write::Done {

@@ -28,6 +28,7 @@ use shared::{
         aws::Connection,
         clock::Clock,
         config::{ConfigError, EventBus, EventPoison},
+        deadline::deadline,
         ids::Random,
         table::Item,
         telemetry::{self, Invocation, Metrics, TraceContext},
@@ -116,11 +117,11 @@ pub async fn handle(
     let (now, random) = (context.clock.now(), context.random.bytes());
     let trace = TraceContext::resolve(None, None, now, random);
     let invocation = Invocation::begin(Some(&lambda), trace);
-    let deadline = i64::try_from(lambda.deadline).unwrap_or(i64::MAX);
+    let stop = deadline(&lambda).map_or(i64::MAX, |at| at.as_millisecond() - MARGIN);
     let run = Run {
         context,
         invocation: invocation.clone(),
-        stop: deadline.saturating_sub(MARGIN),
+        stop,
         pending: Vec::new(),
         failed: BTreeSet::new(),
         relayed: 0,
@@ -196,7 +197,9 @@ impl<'b> Run<'b> {
     ) -> Result<DynamoDbEventResponse, MissingSequenceNumber> {
         let numbers = records.iter().map(|r| r.change.sequence_number.as_deref());
         let numbers: Option<Vec<&str>> = numbers.collect();
-        let numbers = numbers.ok_or(MissingSequenceNumber)?;
+        let numbers = numbers.ok_or(MissingSequenceNumber).inspect_err(|error| {
+            tracing::error!(error = telemetry::chain(error), "nothing relayed");
+        })?;
         let mut unreadable = Vec::new();
         for (at, record) in records.iter().enumerate() {
             let keys = Item::from(record.change.keys.clone());

@@ -21,9 +21,7 @@ use shared::{
     platform::{
         caller::{Caller, Group},
         http::{Json, Precondition, Query, Version},
-        idempotency::{
-            Claim, Fingerprint, IdempotencyKey, Scope, StoredResponse, Work, preferred_wait,
-        },
+        idempotency::{Claim, Content, Post, Work, remembered},
         problem::{FieldError, Problem},
     },
 };
@@ -97,21 +95,14 @@ impl Command {
         decide: impl Fn(&Order, Timestamp) -> Result<Decision, Refusal>,
         answer: impl Fn(&Order) -> Response,
     ) -> Result<Response, Problem> {
-        let headers = &self.headers;
-        if !headers.contains_key("idempotency-key") {
-            return match self.work(None, decide, answer).await? {
-                Work::Answered(response) => Ok(response),
-                Work::Committed(stored) => Ok(stored.into_response()),
-            };
-        }
-        let key = IdempotencyKey::from_headers(headers)?;
-        let scope = Scope::new(self.caller.sub(), "POST", &self.path, &key);
-        let fingerprint = Fingerprint::of_json(body.to_string().as_bytes())?;
-        let idempotency = &self.context.idempotency;
-        let work = |claim| self.work(Some(claim), decide, answer);
-        Ok(idempotency
-            .execute(scope, fingerprint, preferred_wait(headers), work)
-            .await)
+        let post = Post {
+            caller: &self.caller,
+            path: &self.path,
+            headers: &self.headers,
+            content: Content::Json(body),
+        };
+        let work = |claim| self.work(claim, decide, answer);
+        self.context.idempotency.once(post, work).await
     }
 
     async fn work(
@@ -139,16 +130,7 @@ impl Command {
             };
             let next = event::apply(Some(order.clone()), &order.id, &change.happened, now)
                 .map_err(Problem::internal)?;
-            let (work, completion) = match &claim {
-                None => (Work::Answered(answer(&next)), None),
-                Some(claim) => {
-                    let stored = StoredResponse::capture(answer(&next))
-                        .await
-                        .map_err(Problem::internal)?;
-                    let completion = claim.completion(&stored, now).map_err(Problem::from)?;
-                    (Work::Committed(stored), Some(completion))
-                }
-            };
+            let (work, completion) = remembered(answer(&next), claim.as_ref(), now).await?;
             let orders = &context.orders;
             match orders.commit(&order, change, now, completion).await? {
                 Committed::Done(order) => {

@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::{
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use http::{HeaderMap, StatusCode, header::LOCATION};
 use serde_json::Value;
 use shared::{
@@ -20,9 +17,7 @@ use shared::{
     platform::{
         caller::Caller,
         http::{Json, Query, Version},
-        idempotency::{
-            Claim, Fingerprint, IdempotencyKey, Scope, StoredResponse, Work, preferred_wait,
-        },
+        idempotency::{Claim, Content, IdempotencyKey, Post, Work, remembered},
         problem::{FieldError, Problem},
     },
     stock::model::Sku,
@@ -78,16 +73,17 @@ pub async fn create(
     body: Result<Json<Value>, Problem>,
 ) -> Result<Response, Problem> {
     query.only(&[])?;
-    let key = IdempotencyKey::from_headers(&headers)?;
+    IdempotencyKey::from_headers(&headers)?;
     let Json(body) = body?;
     let request = request::order(&body).map_err(body_problem)?;
-    let scope = Scope::new(caller.sub(), "POST", ROUTE, &key);
-    let fingerprint = Fingerprint::of_json(body.to_string().as_bytes())?;
-    let idempotency = context.idempotency.clone();
-    let work = |claim| async move { Box::pin(place(&context, &caller, request, claim)).await };
-    Ok(idempotency
-        .execute(scope, fingerprint, preferred_wait(&headers), work)
-        .await)
+    let work = async |claim| Box::pin(place(&context, &caller, request, claim)).await;
+    let post = Post {
+        caller: &caller,
+        path: ROUTE,
+        headers: &headers,
+        content: Content::Json(&body),
+    };
+    context.idempotency.once(post, work).await
 }
 
 /// Takes an order and has the state machine begin with it.
@@ -95,7 +91,7 @@ async fn place(
     context: &Context,
     caller: &Caller,
     request: OrderRequest,
-    claim: Claim,
+    claim: Option<Claim>,
 ) -> Result<Work, Problem> {
     let skus: Vec<Sku> = request
         .items
@@ -116,18 +112,12 @@ async fn place(
         let location = [(LOCATION, format!("{ROUTE}/{id}"))];
         let body = Json(OrderView::from(&order));
         let response = (StatusCode::ACCEPTED, location, Version(order.version), body);
-        let stored = StoredResponse::capture(response.into_response())
-            .await
-            .map_err(Problem::internal)?;
-        let completion = claim.completion(&stored, now).map_err(Problem::from)?;
+        let (work, completion) = remembered(response, claim.as_ref(), now).await?;
         let orders = &context.orders;
-        match orders
-            .create(&order, &happened, now, Some(completion))
-            .await?
-        {
+        match orders.create(&order, &happened, now, completion).await? {
             store::Created::Done => {
                 context.begin(&order).await;
-                return Ok(Work::Committed(stored));
+                return Ok(work);
             }
             store::Created::NumberTaken => {}
         }

@@ -19,6 +19,7 @@ use shared::{
         aws::Connection,
         clock::Clock,
         config::{CommerceTable, ConfigError, OrderSaga},
+        deadline::stop,
         ids::Random,
         table::TableError,
         telemetry::{self, Invocation, Metrics, TraceContext},
@@ -134,12 +135,7 @@ enum OrderError {
 /// [`SweepError`] when it cannot be read which these are.
 pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<Report, SweepError> {
     let now = context.clock.now();
-    let deadline = i64::try_from(event.context.deadline).ok();
-    let stop = deadline
-        .and_then(|deadline| Timestamp::from_millisecond(deadline).ok())
-        .map(|deadline| deadline - SPARE_TIME)
-        .filter(|stop| *stop > now)
-        .map_or(now + RUN_TIME, |stop| stop.min(now + RUN_TIME));
+    let stop = stop(&event.context, now, RUN_TIME, SPARE_TIME);
     let trace = TraceContext::resolve(None, None, now, context.random.bytes());
     let invocation = Invocation::begin(Some(&event.context), trace);
     telemetry::scope(invocation.clone(), async {
@@ -217,12 +213,20 @@ async fn see_to(context: &Context, invocation: &Invocation, id: &OrderId) -> (Op
         let invocation = invocation.with_trace(trace(context, invocation, &order).await?);
         telemetry::scope(invocation, Box::pin(look(context, &order, now))).await
     };
-    let tell = |error: &OrderError| {
+    let looking: Result<Seen, OrderError> = looking.await;
+    if let Err(error) = &looking {
         let error = telemetry::chain(error);
         tracing::error!(error, order_id = id.as_str(), "order not seen to");
-    };
-    let seen = looking.await.inspect_err(tell).ok();
-    (seen, is_overdue)
+    }
+    // One that cannot be read is not among the first of every sweep for ever.
+    if matches!(&looking, Err(OrderError::Table(error)) if !error.retryable()) {
+        let aside = context.orders.postpone(id, None, now + AGAIN).await;
+        if let Err(error) = aside {
+            let error = telemetry::chain(&error);
+            tracing::error!(error, order_id = id.as_str(), "order stays due");
+        }
+    }
+    (looking.ok(), is_overdue)
 }
 
 /// The request that led to the order's last event.
@@ -256,7 +260,11 @@ async fn look(context: &Context, order: &Order, now: Timestamp) -> Result<Seen, 
     }
     let kept = context.executions.keep(order).await?;
     // Where something happens to the order meanwhile, it is due by that.
-    context.orders.postpone(order, now + AGAIN).await?;
+    let version = Some(order.version);
+    context
+        .orders
+        .postpone(&order.id, version, now + AGAIN)
+        .await?;
     Ok(match kept {
         Kept::AtWork => Seen::Postponed,
         Kept::Begun => Seen::Started,

@@ -18,9 +18,7 @@ use shared::{
         caller::{Caller, Group},
         clock::rfc3339,
         http::{Json, Query, Version},
-        idempotency::{
-            Claim, Fingerprint, IdempotencyKey, Scope, StoredResponse, Work, preferred_wait,
-        },
+        idempotency::{Claim, Content, IdempotencyKey, Post, Work, remembered},
         ids,
         problem::Problem,
         telemetry,
@@ -95,14 +93,16 @@ pub async fn announce(
     query.only(&["dry_run"])?;
     let dry_run = query.flag("dry_run")?;
     check_body(&headers, &body)?;
-    let key = IdempotencyKey::from_headers(&headers)?;
-    let scope = Scope::new(caller.sub(), "POST", "/api/sales/imports", &key);
-    let fingerprint = Fingerprint::of_bytes(format!("dry_run={dry_run}").as_bytes());
-    let idempotency = context.idempotency.clone();
-    let work = |claim| async move { create(&context, dry_run, &claim).await };
-    Ok(idempotency
-        .execute(scope, fingerprint, preferred_wait(&headers), work)
-        .await)
+    IdempotencyKey::from_headers(&headers)?;
+    let wanted = format!("dry_run={dry_run}");
+    let post = Post {
+        caller: &caller,
+        path: "/api/sales/imports",
+        headers: &headers,
+        content: Content::Bytes(wanted.as_bytes()),
+    };
+    let work = async |claim| create(&context, dry_run, claim).await;
+    context.idempotency.once(post, work).await
 }
 
 /// The request has nothing to say in a body: it is empty, or an empty JSON object.
@@ -127,7 +127,7 @@ fn check_body(headers: &HeaderMap, body: &Bytes) -> Result<(), Problem> {
 }
 
 /// Writes the import's record and the answer to its request in one transaction.
-async fn create(context: &Context, dry_run: bool, claim: &Claim) -> Result<Work, Problem> {
+async fn create(context: &Context, dry_run: bool, claim: Option<Claim>) -> Result<Work, Problem> {
     let now = context.now();
     let id = ImportId::new(ids::uuid_v7(now, context.importer.random.bytes()));
     let key = ImportFiles::announced_key(id);
@@ -175,15 +175,12 @@ async fn create(context: &Context, dry_run: bool, claim: &Claim) -> Result<Work,
         Json(body),
     )
         .into_response();
-    let stored = StoredResponse::capture(response)
-        .await
-        .map_err(Problem::internal)?;
-    let completion = claim.completion(&stored, now).map_err(Problem::from)?;
-    context
-        .importer
-        .store
-        .create_import_with(&import, completion)
-        .await
-        .map_err(store_problem)?;
-    Ok(Work::Committed(stored))
+    let (work, completion) = remembered(response, claim.as_ref(), now).await?;
+    let store = &context.importer.store;
+    match completion {
+        None => store.create_import(&import).await.map(drop),
+        Some(completion) => store.create_import_with(&import, completion).await,
+    }
+    .map_err(store_problem)?;
+    Ok(work)
 }

@@ -18,6 +18,7 @@ use shared::{
         batch::{self, Failure},
         clock::Clock,
         config::{ConfigError, ImportDeadLetters, ImportQueue, ImportsBucket, SalesTable},
+        deadline::deadline,
         ids::Random,
         table::Write,
         telemetry::{self, Invocation, Metrics, TraceContext, Unit},
@@ -127,10 +128,8 @@ impl From<HandlerError> for Diagnostic {
 /// [`HandlerError`] for an S3 event that has to be delivered again; a message fails alone.
 pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<Value, HandlerError> {
     let (event, lambda) = event.into_parts();
-    let deadline = i64::try_from(lambda.deadline)
-        .ok()
-        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
-        .unwrap_or(Timestamp::MAX - SignedDuration::from_hours(24));
+    let never = Timestamp::MAX - SignedDuration::from_hours(24);
+    let deadline = deadline(&lambda).unwrap_or(never);
     let (clock, random) = (&context.importer.clock, &context.importer.random);
     if event
         .pointer("/Records/0/eventSource")

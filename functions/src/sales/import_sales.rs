@@ -13,7 +13,7 @@ use shared::{
     platform::{
         caller::{Caller, Group},
         http::{Json, Query, Version},
-        idempotency::{Fingerprint, IdempotencyKey, Scope, Work, preferred_wait},
+        idempotency::{Content, Post, Work},
         ids,
         problem::Problem,
         table::Write,
@@ -120,17 +120,15 @@ pub async fn import_sales(
     if dry_run {
         return rehearse(&context, file).await;
     }
-    if !headers.contains_key("idempotency-key") {
-        return run(&context, file).await;
-    }
-    let key = IdempotencyKey::from_headers(&headers)?;
-    let scope = Scope::new(caller.sub(), "POST", "/api/sales/import-sales", &key);
-    let fingerprint = Fingerprint::of_bytes(&file);
-    let idempotency = context.idempotency.clone();
-    let work = |_| async move { run(&context, file).await.map(Work::Answered) };
-    Ok(idempotency
-        .execute(scope, fingerprint, preferred_wait(&headers), work)
-        .await)
+    let bytes = file.clone();
+    let post = Post {
+        caller: &caller,
+        path: "/api/sales/import-sales",
+        headers: &headers,
+        content: Content::Bytes(&bytes),
+    };
+    let work = async |_| run(&context, file).await.map(Work::Answered);
+    context.idempotency.once(post, work).await
 }
 
 async fn rehearse(context: &Context, file: Bytes) -> Result<Response, Problem> {

@@ -22,6 +22,7 @@ use shared::{
         aws::Connection,
         clock::Clock,
         config::{ConfigError, RawRetention, SensorsTable},
+        deadline::stop,
         ids::{Random, uuid_v7},
         table::Write,
         telemetry::{self, Invocation, Metrics, TraceContext, Unit},
@@ -155,12 +156,7 @@ impl WorkError {
 /// [`RunError`] when the log cannot be read or written; the next run does it.
 pub async fn handle(context: &Context, event: LambdaEvent<Value>) -> Result<Report, RunError> {
     let now = context.clock.now();
-    let stop = i64::try_from(event.context.deadline)
-        .ok()
-        .and_then(|deadline| Timestamp::from_millisecond(deadline).ok())
-        .map_or(now + RUN_TIME, |deadline| {
-            (now + RUN_TIME).min(deadline - SPARE_TIME)
-        });
+    let stop = stop(&event.context, now, RUN_TIME, SPARE_TIME);
     let trace = TraceContext::resolve(None, None, now, context.random.bytes());
     let invocation = Invocation::begin(Some(&event.context), trace);
     telemetry::scope(invocation, async {

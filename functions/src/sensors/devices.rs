@@ -13,9 +13,7 @@ use shared::{
     platform::{
         caller::{Caller, Group},
         http::{Fields, Json, List, Precondition, Query, Version, list_response, not_modified},
-        idempotency::{
-            Claim, Fingerprint, IdempotencyKey, Scope, StoredResponse, Work, preferred_wait,
-        },
+        idempotency::{Claim, Content, Post, Work, remembered},
         page::{CursorScope, Limit},
         problem::{FieldError, Problem},
         table::Write,
@@ -129,20 +127,14 @@ pub async fn create(
     query.only(&[])?;
     let Json(body) = body?;
     let (id, attributes) = parse_new(&body).map_err(body_problem)?;
-    if !headers.contains_key("idempotency-key") {
-        return match register(&context, id, attributes, None).await? {
-            Work::Answered(response) => Ok(response),
-            Work::Committed(stored) => Ok(stored.into_response()),
-        };
-    }
-    let key = IdempotencyKey::from_headers(&headers)?;
-    let scope = Scope::new(caller.sub(), "POST", ROUTE, &key);
-    let fingerprint = Fingerprint::of_json(body.to_string().as_bytes())?;
-    let idempotency = context.idempotency.clone();
-    let work = |claim| async move { register(&context, id, attributes, Some(claim)).await };
-    Ok(idempotency
-        .execute(scope, fingerprint, preferred_wait(&headers), work)
-        .await)
+    let work = async |claim| register(&context, id, attributes, claim).await;
+    let post = Post {
+        caller: &caller,
+        path: ROUTE,
+        headers: &headers,
+        content: Content::Json(&body),
+    };
+    context.idempotency.once(post, work).await
 }
 
 /// Writes a new device, and the answer to its request in the same transaction if it is claimed.
@@ -158,20 +150,11 @@ async fn register(
     let expected = stored.as_ref().map_or(0, |stored| stored.version);
     let device = rules::create(stored.as_ref(), id, attributes, now).map_err(exists_problem)?;
     let location = format!("{ROUTE}/{}", device.device_id);
-    let response = ([(LOCATION, location)], answer(StatusCode::CREATED, &device)).into_response();
-    let (write, work) = match claim {
-        None => (
-            devices.save(&device, expected).await,
-            Work::Answered(response),
-        ),
-        Some(claim) => {
-            let stored = StoredResponse::capture(response)
-                .await
-                .map_err(Problem::internal)?;
-            let completion = claim.completion(&stored, now).map_err(Problem::from)?;
-            let write = devices.save_with(&device, expected, completion).await;
-            (write, Work::Committed(stored))
-        }
+    let response = ([(LOCATION, location)], answer(StatusCode::CREATED, &device));
+    let (work, completion) = remembered(response, claim.as_ref(), now).await?;
+    let write = match completion {
+        None => devices.save(&device, expected).await,
+        Some(completion) => devices.save_with(&device, expected, completion).await,
     };
     match write.map_err(Problem::from)? {
         Write::Done => Ok(work),

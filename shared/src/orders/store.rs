@@ -520,27 +520,35 @@ impl OrderStore {
         Ok((ids.collect(), next))
     }
 
-    /// Has an order that is waited for looked at again by `until`, unless something happened to it.
+    /// Has an order that is waited for looked at again by `until`, unless something happened to it since
+    /// it had `version`; where nobody can say which one it has, in any case.
     ///
     /// # Errors
     ///
     /// [`TableError`] when the table fails.
-    pub async fn postpone(&self, order: &Order, until: Timestamp) -> Result<Write, TableError> {
-        let result = self
+    pub async fn postpone(
+        &self,
+        id: &OrderId,
+        version: Option<u64>,
+        until: Timestamp,
+    ) -> Result<Write, TableError> {
+        let update = self
             .table
             .client()
             .update_item()
             .table_name(self.table.name())
-            .set_key(Some(order_key(&order.id)))
+            .set_key(Some(order_key(id)))
             .update_expression("SET #sk = :until")
-            .condition_expression("#version = :version AND attribute_exists(#sk)")
             .expression_attribute_names("#sk", DUE.sk)
-            .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":until", text(Position::new(until, &order.id)))
-            .expression_attribute_values(":version", number(order.version))
-            .send()
-            .await;
-        match result {
+            .expression_attribute_values(":until", text(Position::new(until, id)));
+        let update = match version {
+            None => update.condition_expression("attribute_exists(#sk)"),
+            Some(version) => update
+                .condition_expression("#version = :version AND attribute_exists(#sk)")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":version", number(version)),
+        };
+        match update.send().await {
             Ok(_) => Ok(Write::Done),
             Err(error)
                 if error

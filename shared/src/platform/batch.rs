@@ -187,9 +187,7 @@ where
     H: Fn(SqsMessage) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    if event.records.iter().any(|m| m.message_id.is_none()) {
-        return Err(BatchError::MissingMessageId);
-    }
+    check_reportable(&event.records)?;
     let mut response = SqsBatchResponse::default();
     let mut invocation: Option<Invocation> = None;
     for message in event.records {
@@ -216,6 +214,14 @@ where
     Ok(response)
 }
 
+fn check_reportable(messages: &[SqsMessage]) -> Result<(), BatchError> {
+    if messages.iter().any(|m| m.message_id.is_none()) {
+        tracing::error!("a message has no identifier to be reported by");
+        return Err(BatchError::MissingMessageId);
+    }
+    Ok(())
+}
+
 /// Gives all messages to `handler` at once, which says for each, in order, what became of it, and
 /// says which ones SQS must deliver again. The work runs under the correlation id of the first
 /// message; what becomes of each is told under its own. A panic fails every message for now.
@@ -235,9 +241,7 @@ where
     F: Future<Output = Vec<Result<(), Failure>>>,
 {
     let messages = event.records;
-    if messages.iter().any(|m| m.message_id.is_none()) {
-        return Err(BatchError::MissingMessageId);
-    }
+    check_reportable(&messages)?;
     let mut response = SqsBatchResponse::default();
     let trace = |message: &SqsMessage| {
         TraceContext::from_message(&message.message_attributes, clock.now(), random.bytes())

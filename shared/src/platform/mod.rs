@@ -10,6 +10,7 @@ pub mod cache;
 pub mod caller;
 pub mod clock;
 pub mod config;
+pub mod deadline;
 pub mod health;
 pub mod http;
 pub mod idempotency;

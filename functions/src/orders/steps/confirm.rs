@@ -2,15 +2,7 @@
 
 use lambda_runtime::LambdaEvent;
 use serde_json::Value;
-use shared::{
-    orders::{rules, store::OrderStore},
-    platform::{
-        aws::Connection,
-        clock::Clock,
-        config::{CommerceTable, ConfigError},
-        ids::Random,
-    },
-};
+use shared::{orders::rules, platform::config::ConfigError};
 
 use super::{Action, Answer, Orders, StepError};
 
@@ -28,14 +20,8 @@ impl Context {
     ///
     /// [`ConfigError`] names the variable that is missing.
     pub fn from_env() -> Result<Self, ConfigError> {
-        let table = CommerceTable::from_env()?.as_str().to_owned();
-        Ok(Self {
-            orders: Orders {
-                store: OrderStore::new(Connection::from_env()?.dynamodb(), table),
-                clock: Clock::system(),
-                random: Random::system(),
-            },
-        })
+        let orders = Orders::from_env()?;
+        Ok(Self { orders })
     }
 }
 

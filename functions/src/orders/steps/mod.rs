@@ -8,7 +8,7 @@ pub mod confirm;
 pub mod inventory;
 pub mod payment;
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Diagnostic, LambdaEvent};
@@ -22,7 +22,10 @@ use shared::{
     },
     payments::model::GatewayError,
     platform::{
+        aws::Connection,
         clock::Clock,
+        config::{CommerceTable, ConfigError},
+        deadline::stop,
         ids::Random,
         table::TableError,
         telemetry::{self, Invocation, Metrics, TraceContext},
@@ -32,8 +35,8 @@ use shared::{
 /// How often a decision is made again when something else happened to the order first.
 const ROUNDS: usize = 10;
 
-/// How long a step works where the runtime sets no deadline.
-const STEP_TIME: SignedDuration = SignedDuration::from_secs(25);
+/// How long a step works.
+const STEP_TIME: SignedDuration = SignedDuration::from_secs(28);
 
 /// Time that a step leaves before it would be stopped, to say that it failed.
 const SPARE_TIME: SignedDuration = SignedDuration::from_secs(2);
@@ -216,6 +219,20 @@ pub struct Orders {
 }
 
 impl Orders {
+    /// The orders of the environment's table.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the variable that is missing.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let table = CommerceTable::from_env()?.as_str().to_owned();
+        Ok(Self {
+            store: OrderStore::new(Connection::from_env()?.dynamodb(), table),
+            clock: Clock::system(),
+            random: Random::system(),
+        })
+    }
+
     async fn get(&self, id: &OrderId) -> Result<Order, StepError> {
         self.store.get(id).await?.ok_or(StepError::NoOrder)
     }
@@ -257,7 +274,9 @@ impl Orders {
         );
         telemetry::scope(Invocation::begin(Some(&context), trace), async {
             let work = async { step(&input, self.get(&input.order_id).await?).await };
-            let done = tokio::time::timeout(step_time(now, context.deadline), work).await;
+            let left = stop(&context, now, STEP_TIME, SPARE_TIME).duration_since(now);
+            let left = left.max(SignedDuration::ZERO).unsigned_abs();
+            let done = tokio::time::timeout(left, work).await;
             let result = done.unwrap_or(Err(StepError::Late));
             self.tell(&input, &result).await;
             let order = result?;
@@ -314,19 +333,6 @@ impl Orders {
             |order: &Order, _| Ok(rules::compensation_failed(order, input.action.as_str()));
         self.record(order, failed).await.map(drop)
     }
-}
-
-/// The time from `now` that a step has, where `deadline` is the runtime's in milliseconds since 1970,
-/// 0 for none.
-fn step_time(now: Timestamp, deadline: u64) -> Duration {
-    let deadline = i64::try_from(deadline)
-        .ok()
-        .and_then(|deadline| Timestamp::from_millisecond(deadline).ok());
-    let left = deadline.map(|deadline| deadline.duration_since(now) - SPARE_TIME);
-    let left = left
-        .filter(SignedDuration::is_positive)
-        .unwrap_or(STEP_TIME);
-    left.unsigned_abs()
 }
 
 #[cfg(test)]

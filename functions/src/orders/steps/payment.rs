@@ -12,7 +12,6 @@ use shared::{
         event::CANCELLATION_REFUND,
         model::{CancelReason, Order, PaymentStanding},
         rules::{self, Refusal, Undo},
-        store::OrderStore,
     },
     payments::{
         gateway::Gateway,
@@ -27,7 +26,6 @@ use shared::{
         aws::Connection,
         clock::Clock,
         config::{CommerceTable, ConfigError, PaymentProvider, PaymentSecret, StripeUrl},
-        ids::Random,
     },
 };
 
@@ -53,12 +51,11 @@ impl Context {
     /// [`ConfigError`] names the variable that is missing or wrong.
     pub fn from_env() -> Result<Self, ConfigError> {
         let connection = Connection::from_env()?;
-        let table = CommerceTable::from_env()?;
-        let (dynamodb, name) = (connection.dynamodb(), || table.as_str().to_owned());
         Ok(Self {
             gateway: match PaymentProvider::from_env()? {
                 PaymentProvider::Sandbox => {
-                    Gateway::Sandbox(Sandbox::new(dynamodb.clone(), name()))
+                    let table = CommerceTable::from_env()?.as_str().to_owned();
+                    Gateway::Sandbox(Sandbox::new(connection.dynamodb(), table))
                 }
                 PaymentProvider::Stripe => Gateway::Stripe(Stripe::new(
                     connection.secrets_manager(),
@@ -67,11 +64,7 @@ impl Context {
                     Clock::system(),
                 )),
             },
-            orders: Orders {
-                store: OrderStore::new(dynamodb, name()),
-                clock: Clock::system(),
-                random: Random::system(),
-            },
+            orders: Orders::from_env()?,
         })
     }
 }

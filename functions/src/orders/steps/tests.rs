@@ -398,11 +398,3 @@ fn an_error_s_name_and_words_tell_the_state_machine_and_nobody_s_secrets() {
         assert_eq!(error.word(), word, "{error}");
     }
 }
-
-#[test]
-fn a_step_has_the_function_s_time_less_what_it_takes_to_say_so() {
-    let now = Timestamp::from_second(1_000).unwrap();
-    assert_eq!(step_time(now, 1_030_000), Duration::from_secs(28));
-    assert_eq!(step_time(now, 0), Duration::from_secs(25));
-    assert_eq!(step_time(now, u64::MAX), Duration::from_secs(25));
-}

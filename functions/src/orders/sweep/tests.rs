@@ -210,8 +210,14 @@ async fn what_cannot_be_seen_to_stops_nothing_else_and_is_tried_again() {
         failed: 1,
         ..Report::default()
     };
+    world.later(6);
     assert_eq!(world.sweep().await, begun);
     assert_eq!(world.machine.lock().unwrap().executions.len(), 1);
+    assert_eq!(
+        world.sweep().await,
+        Report::default(),
+        "the unreadable one is left alone for a while"
+    );
 }
 
 #[tokio::test]

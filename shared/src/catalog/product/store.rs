@@ -6,7 +6,7 @@
 //! | its sku | `SKU#{sku}` | `META` | names the product that has it; not while that is deleted |
 //! | its place in a list | `LIST#{all, featured or a category}` | `{price, 20 digits}#{id}` | by price; indexes `products_by_name` and `products_by_newest` |
 //! | its place in a set | `GROUP#{categories}` | `{price, 20 digits}#{id}` | the cheapest and the dearest product of exactly these categories |
-//! | the prices of a set | `CATEGORYSTATS` | `{categories}` | count, sum and range of the listed products of exactly these categories |
+//! | the prices of a set | `CATEGORYSTATS` | `{categories}` | count, sum and range of the listed products of exactly these categories; gone with the last of them |
 //!
 //! All of them change in one transaction. Places follow from the product alone, so the version of the
 //! product guards them; prices have a version of their own, which guards the look at what remains when
@@ -321,7 +321,7 @@ impl ProductStore {
                 writes.push(self.put(claim, Some(0))?, Some(Guard::Sku));
                 writes.push(open_write(&self.table, &after.sku)?, None);
             }
-            (Some(before), None) => writes.push(self.delete(sku_key(&before.sku))?, None),
+            (Some(before), None) => writes.push(self.delete(sku_key(&before.sku), None)?, None),
             _ => {}
         }
 
@@ -338,7 +338,7 @@ impl ProductStore {
 
         let (old, new) = (before.map(places).unwrap_or_default(), places(after));
         for (pk, sk) in old.keys().filter(|place| !new.contains_key(*place)) {
-            writes.push(self.delete(key(pk.clone(), sk.clone()))?, None);
+            writes.push(self.delete(key(pk.clone(), sk.clone()), None)?, None);
         }
         for (place, item) in new {
             if old.get(&place) != Some(&item) {
@@ -364,6 +364,8 @@ impl ProductStore {
             let key = key(STATISTICS.to_owned(), group.clone());
             let item = self.table.get(key.clone()).await?;
             let read = item.as_ref().map(read_prices).transpose()?;
+            // A set that was in use before must not come back under versions that somebody has seen.
+            let fresh = 1 + u64::from(self.random.up_to(u32::MAX));
             let (mut prices, version) = read.unwrap_or_default();
             if let Some((_, price)) = old.as_ref().filter(|(from, _)| from == group) {
                 let remaining = if prices.is_edge(*price) {
@@ -376,13 +378,19 @@ impl ProductStore {
             if let Some((_, price)) = new.as_ref().filter(|(to, _)| to == group) {
                 prices = prices.with(*price);
             }
+            if prices.count == 0 && version > 0 {
+                let delete = self.delete(key, Some(version))?;
+                writes.push(delete, Some(Guard::Prices));
+                continue;
+            }
             let (least, most) = prices.range.unwrap_or_default();
+            let next = if version == 0 { fresh } else { version + 1 };
             let attributes = [
                 ("count", number(prices.count)),
                 ("sum", number(prices.sum)),
                 ("least", number(least)),
                 ("most", number(most)),
-                ("version", number(version + 1)),
+                ("version", number(next)),
             ];
             let attributes = attributes.map(|(name, value)| (name.to_owned(), value));
             let item = key.into_iter().chain(attributes).collect();
@@ -441,10 +449,18 @@ impl ProductStore {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    fn delete(&self, key: Item) -> Result<TransactWriteItem, TableError> {
+    fn delete(&self, key: Item, expected: Option<u64>) -> Result<TransactWriteItem, TableError> {
         let delete = Delete::builder()
             .table_name(self.table.name())
-            .set_key(Some(key))
+            .set_key(Some(key));
+        let delete = match expected {
+            None => delete,
+            Some(expected) => delete
+                .condition_expression("#version = :expected")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":expected", number(expected)),
+        };
+        let delete = delete
             .build()
             .map_err(|_| TableError::malformed("product", "pk"))?;
         Ok(TransactWriteItem::builder().delete(delete).build())

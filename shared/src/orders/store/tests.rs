@@ -105,6 +105,11 @@ impl Shop {
         fold.unwrap()
     }
 
+    async fn postpone(&self, order: &Order, until: i64) -> Result<Write, TableError> {
+        let version = Some(order.version);
+        self.orders.postpone(&order.id, version, at(until)).await
+    }
+
     async fn due(&self, now: Timestamp) -> Vec<OrderId> {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
@@ -328,7 +333,7 @@ async fn an_order_is_due_from_its_time_until_nothing_is_awaited() {
     let other = shop.take(2, "ada", &[("tea", 1)], at(-5)).await;
     assert!(shop.due(at(1)).await.is_empty());
     assert_eq!(shop.due(at(90)).await, [other.id.clone(), order.id.clone()]);
-    let postponed = shop.orders.postpone(&order, at(200)).await;
+    let postponed = shop.postpone(&order, 200).await;
     assert_eq!(postponed.unwrap(), Write::Done);
     assert_eq!(shop.due(at(90)).await, std::slice::from_ref(&other.id));
     assert_eq!(
@@ -339,12 +344,12 @@ async fn an_order_is_due_from_its_time_until_nothing_is_awaited() {
 
     let cancel = rules::request_cancellation(&order, CancelReason::Customer, None);
     let cancelling = shop.done(&order, cancel.unwrap(), at(10)).await;
-    let late = shop.orders.postpone(&order, at(9_999)).await;
+    let late = shop.postpone(&order, 9_999).await;
     assert_eq!(late.unwrap(), Write::Conflict);
     let cancelled = rules::cancelled(&cancelling).unwrap();
     let cancelled = shop.done(&cancelling, cancelled, at(11)).await;
     assert_eq!(shop.due(at(99_999)).await, [other.id]);
-    let idle = shop.orders.postpone(&cancelled, at(9_999)).await;
+    let idle = shop.postpone(&cancelled, 9_999).await;
     assert_eq!(idle.unwrap(), Write::Conflict, "nothing is awaited");
 }
 

@@ -14,9 +14,11 @@
 //! on the first one's success. So every claim carries a token, and a failed condition is compared with
 //! it before it is believed.
 
+mod post;
 mod rules;
 mod store;
 
+pub use post::{Content, Post, remembered};
 pub use rules::{
     Fingerprint, IdempotencyKey, MAX_WAIT, Scope, StoredResponse, StoredResponseError, is_stored,
     preferred_wait,

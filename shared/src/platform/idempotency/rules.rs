@@ -56,6 +56,15 @@ impl IdempotencyKey {
             })
     }
 
+    /// As [`IdempotencyKey::from_headers`], where a request need not have one.
+    ///
+    /// # Errors
+    /// A 400 problem, `idempotency-key-invalid`, as above.
+    pub fn if_given(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let is_given = headers.contains_key(KEY_HEADER);
+        is_given.then(|| Self::from_headers(headers)).transpose()
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let key = if text.starts_with('"') {
             unquoted(text)?

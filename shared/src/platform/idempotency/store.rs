@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use jiff::{SignedDuration, Timestamp};
 
@@ -98,6 +98,15 @@ pub enum IdempotencyError {
     /// The claim could not be released.
     #[error("idempotency claim could not be released")]
     Delete(#[source] Box<SdkError<DeleteItemError>>),
+}
+
+impl IntoResponse for Work {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Answered(response) => response,
+            Self::Committed(stored) => stored.into_response(),
+        }
+    }
 }
 
 impl From<IdempotencyError> for Problem {

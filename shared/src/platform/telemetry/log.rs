@@ -42,6 +42,10 @@ pub(super) fn service() -> String {
     config::optional("POWERTOOLS_SERVICE_NAME").unwrap_or_else(|| "service_undefined".to_owned())
 }
 
+/// Where the runtime says once more, without the invocation's ids, that a handler failed or panicked:
+/// every handler says so itself.
+const RUNTIME_ERRORS: &str = "lambda_runtime::layers::panic";
+
 /// Sends all events to stdout as JSON lines, at the level of `RUST_LOG` (directives such as
 /// `info,shared=debug`), else `POWERTOOLS_LOG_LEVEL`, else `info`; panics become error lines. Call it
 /// first in `main`; a second call changes nothing.
@@ -49,7 +53,8 @@ pub fn init() {
     let filter = ["RUST_LOG", "POWERTOOLS_LOG_LEVEL"]
         .into_iter()
         .find_map(|name| config::optional(name)?.to_lowercase().parse().ok())
-        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
+        .with_target(RUNTIME_ERRORS, LevelFilter::OFF);
     let layer = JsonLayer::new(FunctionIdentity::from_env(), std::io::stdout);
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {

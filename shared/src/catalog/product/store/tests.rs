@@ -210,6 +210,24 @@ async fn a_deleted_product_frees_its_sku_and_takes_it_again_if_it_can() {
 }
 
 #[tokio::test]
+async fn a_set_of_categories_that_no_product_has_any_more_is_not_kept() {
+    let house = House::new().await;
+    let lamp = made(1, "Lamp", 100, &[0, 1]);
+    house.put(&lamp).await;
+    let moved = patched(&lamp, &json!({"category_ids": [category(2).to_string()]}));
+    assert_eq!(house.save(Some(&lamp), &moved).await, Saved::Done);
+    let sets = house.store.prices().await.unwrap();
+    assert_eq!(sets.len(), 1, "{sets:?}");
+    assert_eq!(sets[0].categories, [category(2)]);
+    let hidden = patched(&moved, &json!({"is_active": false}));
+    assert_eq!(house.save(Some(&moved), &hidden).await, Saved::Done);
+    assert!(house.store.prices().await.unwrap().is_empty());
+    let shown = patched(&hidden, &json!({"is_active": true}));
+    assert_eq!(house.save(Some(&hidden), &shown).await, Saved::Done);
+    assert_eq!(house.prices(&[2]).await, Prices::default().with(100));
+}
+
+#[tokio::test]
 async fn a_write_under_an_old_version_conflicts_and_its_own_repetition_does_not() {
     let house = House::new().await;
     let product = made(1, "Lamp", 100, &[0]);

@@ -1,0 +1,82 @@
+"""Runs the gauntlet: faults, crashes, hostile input and security on all three domains; ends with a table of figures.
+
+Usage: gauntlet.py quick|full PROFILE
+
+`quick` is the part that `make test` runs after its tests, which play the rest in small sizes themselves. `full` runs
+all of it in full size. What a run draws from chance comes from GAUNTLET_SEED; the table names the seed.
+"""
+
+import json
+import os
+import sys
+import time
+
+from checks import check
+from console import run, say
+from paths import ROOT
+
+HERE = ROOT / "infra" / "local"
+FIGURES = ROOT / ".local" / "gauntlet.jsonl"
+SEED = "20261121"
+
+
+def sections(size, profile):
+    """Name and command of each section."""
+    python, stack = sys.executable, [sys.executable, HERE / "with_stack.py"]
+    cargo = ["cargo", "test", "--locked", "--profile", profile, "--workspace", "--test", "all", "--"]
+    found = [
+        ("kills", [*stack, *cargo, "--ignored", "gauntlet::kills"]),
+        ("api", [*stack, python, HERE / "schemas.py", size]),
+        ("rights", [*stack, python, HERE / "rights.py", size]),
+    ]
+    if size == "full":
+        found.insert(0, ("faults", [*stack, *cargo, "gauntlet::"]))
+        found.append(("template", [python, HERE / "template_checks.py"]))
+        found.append(("fuzzing", [python, HERE / "fuzz.py", "30"]))
+    return found
+
+
+def begin(size):
+    """Empties the list of figures, and has every process add to it."""
+    FIGURES.parent.mkdir(exist_ok=True)
+    FIGURES.unlink(missing_ok=True)
+    os.environ.update(GAUNTLET=size, GAUNTLET_FIGURES=str(FIGURES))
+    os.environ.setdefault("GAUNTLET_SEED", SEED)
+
+
+def figure(name, what, value):
+    """Adds a figure to the list that the environment names, if it names one."""
+    say(f"{name}: {what}: {value}")
+    if path := os.environ.get("GAUNTLET_FIGURES"):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"check": name, "what": what, "value": str(value)}) + "\n")
+
+
+def table():
+    """Prints the figures, a line each, in the order of their checks."""
+    if not FIGURES.exists():
+        return
+    found = [json.loads(line) for line in FIGURES.read_text(encoding="utf-8").splitlines()]
+    names = dict.fromkeys(one["check"] for one in found)
+    rows = [one for name in names for one in found if one["check"] == name]
+    wide = [max(len(one[column]) for one in rows) for column in ("check", "what")] if rows else [0, 0]
+    say(f"\ngauntlet, seed {os.environ['GAUNTLET_SEED']}")
+    for one in rows:
+        say(f"  {one['check']:{wide[0]}}  {one['what']:{wide[1]}}  {one['value']}")
+
+
+def main():
+    """The command."""
+    size, profile = sys.argv[1], sys.argv[2]
+    begin(size)
+    began = time.monotonic()
+    outcomes = [check(*section) for section in sections(size, profile)]
+    say("\n" + "\n".join(outcome[2] for outcome in outcomes))
+    table()
+    passed, failed = (sum(outcome[column] for outcome in outcomes) for column in (0, 1))
+    say(f"{passed} passed, {failed} failed, in {time.monotonic() - began:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run(main)
