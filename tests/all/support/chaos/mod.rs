@@ -403,6 +403,14 @@ impl Chaos {
     }
 }
 
+impl Drop for Chaos {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("to play it again: {}", self.replay());
+        }
+    }
+}
+
 /// What Lambda gives each function, by its name in the template.
 fn budgets() -> BTreeMap<String, Duration> {
     let functions = template::of_type("AWS::Serverless::Function").into_iter();
