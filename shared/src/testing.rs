@@ -11,12 +11,13 @@ use aws_sdk_dynamodb::types::{
 use aws_smithy_runtime_api::client::{
     http::{
         HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-        SharedHttpConnector,
+        SharedHttpConnector, http_client_fn,
     },
     orchestrator::{HttpRequest, HttpResponse},
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
+use dynoxide::errors::DynoxideError;
 use tokio::sync::oneshot;
 
 use crate::platform::aws::{Connection, http_client};
@@ -142,6 +143,76 @@ impl Database {
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
+}
+
+/// A database in memory that answers on its caller's thread: there is nothing to wait for, so that time
+/// which a test holds stays where it is, and the same calls come in the same order.
+#[derive(Clone, Debug)]
+pub struct InlineDatabase(SharedHttpConnector);
+
+impl InlineDatabase {
+    /// A database with `tables`.
+    ///
+    /// # Panics
+    /// When the database or a table cannot be made: a test cannot go on without.
+    pub async fn with(tables: &[Table]) -> Self {
+        let database = dynoxide::Database::memory().expect("a database opens in memory");
+        let answer = move |request| inline_answer(&database, &request);
+        let inline = Self(SharedHttpConnector::new(Answering(Arc::new(answer))));
+        let client = Connection::to_emulator("http://inline.invalid", inline.http()).dynamodb();
+        for table in tables {
+            create(&client, table).await;
+        }
+        inline
+    }
+
+    /// The database for the SDK to talk to.
+    #[must_use]
+    pub fn http(&self) -> SharedHttpClient {
+        let connector = self.connector();
+        http_client_fn(move |_, _| connector.clone())
+    }
+
+    /// What carries requests to the database.
+    #[must_use]
+    pub fn connector(&self) -> SharedHttpConnector {
+        self.0.clone()
+    }
+}
+
+fn inline_answer(
+    database: &dynoxide::Database,
+    request: &http::Request<SdkBody>,
+) -> http::Response<String> {
+    let target = request.headers().get("x-amz-target");
+    let target = target.and_then(|target| target.to_str().ok());
+    let operation = target.and_then(|target| target.rsplit('.').next());
+    let body = request.body().bytes().unwrap_or_default();
+    let done = match operation.unwrap_or_default() {
+        "CreateTable" => inline(body, |asked| database.create_table(asked)),
+        "UpdateTimeToLive" => inline(body, |asked| database.update_time_to_live(asked)),
+        "GetItem" => inline(body, |asked| database.get_item(asked)),
+        "PutItem" => inline(body, |asked| database.put_item(asked)),
+        "UpdateItem" => inline(body, |asked| database.update_item(asked)),
+        "DeleteItem" => inline(body, |asked| database.delete_item(asked)),
+        "Query" => inline(body, |asked| database.query(asked)),
+        "BatchGetItem" => inline(body, |asked| database.batch_get_item(asked)),
+        "BatchWriteItem" => inline(body, |asked| database.batch_write_item(asked)),
+        "TransactWriteItems" => inline(body, |asked| database.transact_write_items(asked)),
+        other => panic!("{other} is not asked of tables"),
+    };
+    let (status, body) = done.unwrap_or_else(|error| (error.status_code(), error.to_json()));
+    let response = http::Response::builder().status(status);
+    response.body(body).expect("status and body are fine")
+}
+
+fn inline<Q: serde::de::DeserializeOwned, A: serde::Serialize>(
+    body: &[u8],
+    run: impl FnOnce(Q) -> Result<A, DynoxideError>,
+) -> Result<(u16, String), DynoxideError> {
+    let asked = serde_json::from_slice(body).expect("the SDK writes JSON");
+    let answer = run(asked)?;
+    Ok((200, serde_json::to_string(&answer).expect("it is JSON")))
 }
 
 /// An HTTP client whose answers are those of a function: a service for the SDK to talk to. The body

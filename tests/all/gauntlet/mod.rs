@@ -1,5 +1,6 @@
 //! Faults, crashes, hostile input and security on all three domains: seeded, replayable, and in two
 //! sizes.
 
+mod chaos;
 mod owasp;
 mod responses;

@@ -3,7 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
 };
 
@@ -36,16 +36,14 @@ use shared::{
         ids::Random,
     },
     stock::store::StockStore,
-    testing::{Database, answering},
+    testing::Database,
 };
 
 use super::charge::charge;
-use super::machine::{ABORTED, Call, Execution, Machine, Standing};
+use super::machine::{ABORTED, Call, Execution, Machine, SAGA, Standing, service};
 use crate::support::faults::{Fault, Plan};
 
 const TABLE: &str = "Commerce";
-const SAGA: &str = "arn:aws:states:us-east-1:000000000000:stateMachine:orders";
-const EXECUTION: &str = "arn:aws:states:us-east-1:000000000000:execution:orders:";
 
 /// Units of each order, of as many as there are.
 const UNITS: u32 = 2;
@@ -151,44 +149,7 @@ impl World {
 
     /// The service that keeps the executions.
     fn service(&self) -> Executions {
-        let (executions, machine) = (self.executions.clone(), self.machine.clone());
-        let is_redrivable = self.is_redrivable;
-        let http = answering(move |request| {
-            let target = request.headers()["x-amz-target"].to_str().unwrap();
-            let body: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
-            let mut executions = executions.lock().unwrap();
-            let arn = body["executionArn"].as_str().unwrap_or_default();
-            let name = arn.strip_prefix(EXECUTION).unwrap_or_default();
-            let answer = match target.rsplit('.').next().unwrap() {
-                "StartExecution" => {
-                    let name = body["name"].as_str().unwrap().to_owned();
-                    let input = serde_json::from_str(body["input"].as_str().unwrap()).unwrap();
-                    match executions.entry(name) {
-                        Entry::Occupied(_) => Err("ExecutionAlreadyExists"),
-                        Entry::Vacant(free) => {
-                            free.insert(machine.begin(input));
-                            Ok(json!({"executionArn": "arn:of:it", "startDate": 1.0}))
-                        }
-                    }
-                }
-                "DescribeExecution" => Ok(json!({
-                    "executionArn": arn, "stateMachineArn": SAGA, "startDate": 1.0,
-                    "status": executions[name].standing.as_str(),
-                })),
-                "RedriveExecution" if is_redrivable => {
-                    let execution = executions.get_mut(name).unwrap();
-                    let redriven = execution.redrive().then(|| json!({"redriveDate": 1.0}));
-                    redriven.ok_or("ExecutionNotRedrivable")
-                }
-                _ => Err("InvalidAction"),
-            };
-            let (status, body) = match answer {
-                Ok(body) => (200, body),
-                Err(code) => (400, json!({"__type": code})),
-            };
-            let response = http::Response::builder().status(status);
-            response.body(body.to_string()).unwrap()
-        });
+        let http = service(&self.machine, &self.executions, self.is_redrivable);
         let client = Connection::to_emulator("http://127.0.0.1:1", http).step_functions();
         Executions::new(client, OrderSaga::new(SAGA))
     }

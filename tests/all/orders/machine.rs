@@ -2,13 +2,21 @@
 //! Task, Choice, Succeed and Fail; Retry, Catch and Assign.
 //! <https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html>
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, Mutex},
+};
 
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
-use shared::platform::clock::Clock;
+use shared::{platform::clock::Clock, testing::answering};
 
 use crate::support::tree;
+
+/// The state machine's name, and what those of its executions begin with.
+pub(crate) const SAGA: &str = "arn:aws:states:us-east-1:000000000000:stateMachine:orders";
+const EXECUTION: &str = "arn:aws:states:us-east-1:000000000000:execution:orders:";
 
 /// How an execution stands, in the service's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,4 +229,49 @@ impl Execution {
         }
         is_failed
     }
+}
+
+/// The service that keeps executions of `machine`.
+pub(crate) fn service(
+    machine: &Arc<Machine>,
+    executions: &Arc<Mutex<BTreeMap<String, Execution>>>,
+    is_redrivable: bool,
+) -> SharedHttpClient {
+    let (executions, machine) = (executions.clone(), machine.clone());
+    answering(move |request| {
+        let target = request.headers()["x-amz-target"].to_str().unwrap();
+        let body: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        let mut executions = executions.lock().unwrap();
+        let arn = body["executionArn"].as_str().unwrap_or_default();
+        let name = arn.strip_prefix(EXECUTION).unwrap_or_default();
+        let answer = match target.rsplit('.').next().unwrap() {
+            "StartExecution" => {
+                let name = body["name"].as_str().unwrap().to_owned();
+                let input = serde_json::from_str(body["input"].as_str().unwrap()).unwrap();
+                match executions.entry(name) {
+                    Entry::Occupied(_) => Err("ExecutionAlreadyExists"),
+                    Entry::Vacant(free) => {
+                        free.insert(machine.begin(input));
+                        Ok(json!({"executionArn": "arn:of:it", "startDate": 1.0}))
+                    }
+                }
+            }
+            "DescribeExecution" => Ok(json!({
+                "executionArn": arn, "stateMachineArn": SAGA, "startDate": 1.0,
+                "status": executions[name].standing.as_str(),
+            })),
+            "RedriveExecution" if is_redrivable => {
+                let execution = executions.get_mut(name).unwrap();
+                let redriven = execution.redrive().then(|| json!({"redriveDate": 1.0}));
+                redriven.ok_or("ExecutionNotRedrivable")
+            }
+            _ => Err("InvalidAction"),
+        };
+        let (status, body) = match answer {
+            Ok(body) => (200, body),
+            Err(code) => (400, json!({"__type": code})),
+        };
+        let response = http::Response::builder().status(status);
+        response.body(body.to_string()).unwrap()
+    })
 }

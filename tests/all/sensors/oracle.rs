@@ -15,8 +15,8 @@ use shared::sensors::{
 use super::world::{World, deliver};
 use crate::support::faults::{Fault, Plan};
 
-const DEVICES: [&str; 3] = ["pump-1", "pump-2", "roof:a"];
-const METRICS: [&str; 2] = ["value", "flow"];
+pub(crate) const DEVICES: [&str; 3] = ["pump-1", "pump-2", "roof:a"];
+pub(crate) const METRICS: [&str; 2] = ["value", "flow"];
 
 /// Near the end of a month, so that hours, days and months all end on the way.
 const BEGIN: &str = "2026-01-31T20:50:00Z";
@@ -104,7 +104,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The distinct readings: value in hundredths and validity by device, metric and time.
-type Distinct = BTreeMap<(usize, usize), BTreeMap<i64, (i64, bool)>>;
+pub(crate) type Distinct = BTreeMap<(usize, usize), BTreeMap<i64, (i64, bool)>>;
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -202,7 +202,7 @@ async fn play(steps: Vec<Step>) -> Result<Seen, TestCaseError> {
     world.aggregate(&process).await;
     minutes_agree(&store, &seen.distinct).await?;
     hours_and_days_agree(&store, &seen.distinct).await?;
-    raw_data_agrees(&world, &store, &seen.distinct).await?;
+    raw_data_agrees(world.now(), &store, &seen.distinct).await?;
     let idle = world.aggregate(&process).await;
     prop_assert_eq!(
         (idle.entries, idle.hours),
@@ -213,7 +213,7 @@ async fn play(steps: Vec<Step>) -> Result<Seen, TestCaseError> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "hundredths are below 2^53")]
-fn value(hundredths: i64) -> f64 {
+pub(crate) fn value(hundredths: i64) -> f64 {
     hundredths as f64 / 100.0
 }
 
@@ -236,7 +236,10 @@ fn buckets(
     buckets
 }
 
-async fn minutes_agree(store: &SensorStore, distinct: &Distinct) -> Result<(), TestCaseError> {
+pub(crate) async fn minutes_agree(
+    store: &SensorStore,
+    distinct: &Distinct,
+) -> Result<(), TestCaseError> {
     for (&series, readings) in distinct {
         let (device, metric) = names(series);
         let (from, to) = (Hour::new(0), Hour::of(i64::from(i32::MAX) * 1000));
@@ -254,7 +257,7 @@ async fn minutes_agree(store: &SensorStore, distinct: &Distinct) -> Result<(), T
     Ok(())
 }
 
-async fn hours_and_days_agree(
+pub(crate) async fn hours_and_days_agree(
     store: &SensorStore,
     distinct: &Distinct,
 ) -> Result<(), TestCaseError> {
@@ -347,21 +350,17 @@ fn deviation_agrees(rollup: &Rollup, values: &[f64]) -> Result<(), TestCaseError
     Ok(())
 }
 
-async fn raw_data_agrees(
-    world: &World,
+pub(crate) async fn raw_data_agrees(
+    now: i64,
     store: &SensorStore,
     distinct: &Distinct,
 ) -> Result<(), TestCaseError> {
     let mut raw: Distinct = BTreeMap::new();
     for (device, name) in DEVICES.iter().enumerate() {
         let name: DeviceId = name.parse().unwrap();
-        let (mut day, last) = (Day::of(world.now() - 5 * 86_400_000), Day::of(world.now()));
+        let (mut day, last) = (Day::of(now - 5 * 86_400_000), Day::of(now));
         while day <= last {
-            for hour in store
-                .day_chunks(&name, day, Some(world.now()))
-                .await
-                .unwrap()
-            {
+            for hour in store.day_chunks(&name, day, Some(now)).await.unwrap() {
                 for row in hour.union.rows() {
                     let metric = METRICS
                         .iter()

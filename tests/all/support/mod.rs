@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod bucket;
+pub(crate) mod chaos;
 pub(crate) mod faults;
 pub(crate) mod gauntlet;
 pub(crate) mod lambda;

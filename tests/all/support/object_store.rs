@@ -6,6 +6,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+};
+use aws_smithy_types::body::SdkBody;
 use axum::{
     Router,
     body::Body,
@@ -13,6 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Method, StatusCode, header};
 
 #[derive(Debug, Default)]
@@ -53,6 +61,20 @@ impl ObjectStore {
         Self { endpoint, objects }
     }
 
+    /// An empty store that listens nowhere: [`ObjectStore::inline`] talks to it.
+    pub fn quiet() -> Self {
+        Self {
+            endpoint: "http://objects.invalid".to_owned(),
+            objects: Arc::default(),
+        }
+    }
+
+    /// The store for the SDK to talk to without a connection, on the caller's thread.
+    pub fn inline(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Inline(self.objects.clone()));
+        http_client_fn(move |_, _| connector.clone())
+    }
+
     /// Where it listens.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
@@ -74,6 +96,24 @@ impl ObjectStore {
             .lock()
             .expect("no test panics while it holds the lock");
         objects.stored.get(path).cloned()
+    }
+}
+
+#[derive(Debug)]
+struct Inline(Arc<Mutex<Objects>>);
+
+impl HttpConnector for Inline {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let request = request.try_into_http1x().expect("the SDK speaks HTTP");
+        let serving = serve(State(self.0.clone()), request.map(Body::new));
+        let response = serving.now_or_never().expect("bodies are in memory");
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).now_or_never();
+        let body = body.and_then(Result::ok).expect("bodies are in memory");
+        let response = http::Response::from_parts(parts, SdkBody::from(body));
+        HttpConnectorFuture::ready(Ok(
+            HttpResponse::try_from(response).expect("the answer is HTTP")
+        ))
     }
 }
 
