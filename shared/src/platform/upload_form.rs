@@ -74,6 +74,18 @@ impl UploadSigner {
         })
     }
 
+    /// Signs forms for an emulator at `endpoint`, with credentials that mean nothing.
+    #[must_use]
+    pub fn for_emulator(endpoint: impl Into<String>) -> Self {
+        Self {
+            region: "us-east-1".to_owned(),
+            endpoint: Some(endpoint.into()),
+            access_key_id: "test".to_owned(),
+            secret_access_key: Secret::new("test".to_owned()),
+            session_token: None,
+        }
+    }
+
     /// Signs a form for `policy`, valid from `now`.
     #[must_use]
     pub fn sign(&self, policy: &UploadPolicy<'_>, now: Timestamp) -> UploadForm {

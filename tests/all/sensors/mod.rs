@@ -11,4 +11,4 @@ mod oracle;
 mod overlap;
 mod queries;
 mod recovery;
-mod world;
+pub(crate) mod world;
