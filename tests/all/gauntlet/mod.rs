@@ -2,5 +2,6 @@
 //! sizes.
 
 mod chaos;
+mod crash_points;
 mod owasp;
 mod responses;

@@ -9,3 +9,4 @@ pub(crate) mod machine;
 mod races;
 mod saga;
 mod shelf;
+pub(crate) mod steps;
