@@ -318,7 +318,15 @@ impl House {
 
     /// Everything in the table, the executions, what they had told, and who may still sign in.
     pub(super) async fn add_to(&self, state: &mut State) {
+        // The tree is packed with the names of its categories, which were drawn; it is told by its answer.
+        let tree = self
+            .ask(&Ask::new(admin(), Method::GET, "/api/catalog/tree"))
+            .await;
+        state.add(format!("tree: {}", tree.body));
         let edit = |item: &mut Map<String, Value>| {
+            if text_of(item, "pk") == "TREE" {
+                item.remove("frame");
+            }
             // Which of an index's partitions an order is in depends on its number, which was drawn.
             let status = text_of(item, "status_pk").rsplit_once('#');
             if let Some(status) = status.map(|(status, _)| json!(status)) {

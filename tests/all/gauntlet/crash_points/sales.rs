@@ -3,6 +3,7 @@
 use std::{cell::Cell, collections::BTreeSet, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use functions::sales::{
     context::Context,
     import::{self, HandlerError},
@@ -31,10 +32,12 @@ use shared::{
     testing::{Database, Table},
 };
 
+use tokio::sync::OnceCell;
+
 use super::{
     driver::{Delivery, Report, Scenario, block_on},
     outside::Outside,
-    state::{State, covered, dump, text_of},
+    state::{Item, State, covered, dump, restore, text_of},
     trigger::{Messages, context},
 };
 use crate::support::{
@@ -60,9 +63,18 @@ pub(super) struct Sales {
     puts: Cell<u64>,
 }
 
+/// Where sales once were.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Checkpoint {
+    items: Vec<Item>,
+    objects: Vec<(String, Bytes)>,
+    processes: u64,
+    puts: u64,
+}
+
 impl Sales {
-    /// Sales with one file imported.
-    pub(super) async fn start() -> Self {
+    /// Sales as they were.
+    pub(super) async fn of(checkpoint: &Checkpoint) -> Self {
         let table = Table::new(TABLE).index("imports", "imports_pk", "imports_sk");
         let now = "2026-11-20T12:00:00Z".parse().expect("it is a time");
         let sales = Self {
@@ -71,15 +83,36 @@ impl Sales {
             outside: Outside::default(),
             clock: Clock::fixed(now),
             leases: Clock::fixed(now),
-            processes: Cell::new(0),
-            puts: Cell::new(0),
+            processes: Cell::new(checkpoint.processes),
+            puts: Cell::new(checkpoint.puts),
         };
+        restore(&sales.database.client(), TABLE, &checkpoint.items).await;
+        for (path, bytes) in &checkpoint.objects {
+            sales.objects.put(path, bytes.clone());
+        }
+        sales
+    }
+
+    /// Sales with one file imported.
+    pub(super) async fn start() -> Self {
+        let sales = Self::of(&Checkpoint::default()).await;
         let (event, _) = sales.put("imports/earlier.csv", &earlier());
+        let handled = sales.handle(&Plan::none(), event).await;
+        handled.expect("it is imported");
         sales
-            .handle(&Plan::none(), event)
-            .await
-            .expect("it is imported");
-        sales
+    }
+
+    pub(super) async fn checkpoint(&self) -> Checkpoint {
+        let object = |path: String| {
+            let bytes = self.objects.get(&path);
+            (path, bytes.expect("it is listed"))
+        };
+        Checkpoint {
+            items: dump(&self.database.client(), TABLE).await,
+            objects: self.objects.paths().into_iter().map(object).collect(),
+            processes: self.processes.get(),
+            puts: self.puts.get(),
+        }
     }
 
     /// Randomness of a process of its own.
@@ -277,7 +310,7 @@ enum Bringer {
     Undo,
 }
 
-struct ImportFunction(Bringer);
+struct ImportFunction(Bringer, OnceCell<(Checkpoint, Value, Vec<String>)>);
 
 /// Sales, and what is delivered: an event, or messages.
 struct Brought {
@@ -286,24 +319,8 @@ struct Brought {
     messages: Messages,
 }
 
-impl Scenario for ImportFunction {
-    type World = Brought;
-
-    fn name(&self) -> String {
-        let brought = match self.0 {
-            Bringer::Event => "event of the bucket",
-            Bringer::Task => "task to import",
-            Bringer::Undo => "task to take back",
-        };
-        format!("sales-import, {brought}")
-    }
-
-    /// S3's events are tried three times, the queue's messages five times.
-    fn most(&self) -> u32 {
-        if self.0 == Bringer::Event { 3 } else { 5 }
-    }
-
-    async fn world(&self) -> Brought {
+impl ImportFunction {
+    async fn begin(&self) -> (Checkpoint, Value, Vec<String>) {
         let sales = Sales::start().await;
         let (event, object) = sales.put("imports/later.csv", &later());
         let mut tasks = Vec::new();
@@ -326,10 +343,34 @@ impl Scenario for ImportFunction {
             }
             tasks.push(json!({"action": action, "import": id}).to_string());
         }
+        (sales.checkpoint().await, event, tasks)
+    }
+}
+
+impl Scenario for ImportFunction {
+    type World = Brought;
+
+    fn name(&self) -> String {
+        let brought = match self.0 {
+            Bringer::Event => "event of the bucket",
+            Bringer::Task => "task to import",
+            Bringer::Undo => "task to take back",
+        };
+        format!("sales-import, {brought}")
+    }
+
+    /// S3's events are tried three times, the queue's messages five times.
+    fn most(&self) -> u32 {
+        if self.0 == Bringer::Event { 3 } else { 5 }
+    }
+
+    async fn world(&self) -> Brought {
+        let begun = self.1.get_or_init(|| self.begin()).await;
+        let (checkpoint, event, tasks) = begun;
         Brought {
-            sales,
-            event,
-            messages: Messages::new(tasks),
+            sales: Sales::of(checkpoint).await,
+            event: event.clone(),
+            messages: Messages::new(tasks.clone()),
         }
     }
 
@@ -363,7 +404,8 @@ fn the_import_function_may_die_anywhere() {
     block_on(async {
         let mut report = Report::default();
         for bringer in [Bringer::Event, Bringer::Task, Bringer::Undo] {
-            report.play(&ImportFunction(bringer)).await;
+            let function = ImportFunction(bringer, OnceCell::new());
+            report.play(&function).await;
         }
         report.tell("sales-import");
     });

@@ -7,10 +7,11 @@ use http::Method;
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use shared::platform::caller::{Caller, Group};
+use tokio::sync::OnceCell;
 
 use super::{
     driver::{Delivery, Report, Scenario, block_on},
-    sales::{Sales, forget_run, later},
+    sales::{Checkpoint, Sales, forget_run, later},
     state::{State, text_of},
     trigger::{Answer, Ask},
 };
@@ -36,24 +37,10 @@ fn admin() -> Caller {
     Caller::new("root", [Group::Admin])
 }
 
-impl Scenario for Route {
-    type World = Asked;
+struct Request(Route, OnceCell<(Checkpoint, Ask)>);
 
-    fn name(&self) -> String {
-        let route = match self {
-            Self::ImportSales => "POST import-sales",
-            Self::Announce => "POST imports",
-            Self::TakeBack => "DELETE imports/{id}",
-        };
-        format!("sales-api, {route}")
-    }
-
-    /// Callers are patient.
-    fn most(&self) -> u32 {
-        10
-    }
-
-    async fn world(&self) -> Asked {
+impl Request {
+    async fn begin(&self) -> (Checkpoint, Ask) {
         let sales = Sales::start().await;
         let form = format!(
             "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"later.csv\"\r\n\r\n{}\r\n--b--\r\n",
@@ -61,10 +48,10 @@ impl Scenario for Route {
         );
         let post = Ask::new(admin(), Method::POST, "/api/sales/import-sales").once();
         let post = post.body("multipart/form-data; boundary=b", form);
-        let ask = match self {
-            Self::ImportSales => post,
-            Self::Announce => Ask::post(admin(), IMPORTS, &json!({})).once(),
-            Self::TakeBack => {
+        let ask = match self.0 {
+            Route::ImportSales => post,
+            Route::Announce => Ask::post(admin(), IMPORTS, &json!({})).once(),
+            Route::TakeBack => {
                 let imported = post
                     .of(router(sales.api(&Plan::none())), &sales.clock)
                     .await;
@@ -89,6 +76,30 @@ impl Scenario for Route {
                 Ask::new(admin(), Method::DELETE, format!("{IMPORTS}/{id}")).matching("*")
             }
         };
+        (sales.checkpoint().await, ask)
+    }
+}
+
+impl Scenario for Request {
+    type World = Asked;
+
+    fn name(&self) -> String {
+        let route = match self.0 {
+            Route::ImportSales => "POST import-sales",
+            Route::Announce => "POST imports",
+            Route::TakeBack => "DELETE imports/{id}",
+        };
+        format!("sales-api, {route}")
+    }
+
+    /// Callers are patient.
+    fn most(&self) -> u32 {
+        10
+    }
+
+    async fn world(&self) -> Asked {
+        let (checkpoint, ask) = self.1.get_or_init(|| self.begin()).await;
+        let (sales, ask) = (Sales::of(checkpoint).await, ask.clone());
         Asked {
             sales,
             ask,
@@ -121,13 +132,13 @@ impl Scenario for Route {
         // A request that is made again is another import of the same file: it adds what the first did not, which
         // the queue sees through. So neither how many rows each added nor its answer is told, only that all
         // imports end. What a form is signed with depends on the import's name.
-        let is_again = *self == Self::ImportSales;
+        let is_again = self.0 == Route::ImportSales;
         let edit = |item: &mut Map<String, Value>| {
             let is_direct = text_of(item, "object_key").starts_with("direct/");
             let is_part = ["ERRORS", "DAYS"].contains(&text_of(item, "sk"));
             item.remove("data");
             forget_run(item);
-            if *self == Self::TakeBack {
+            if self.0 == Route::TakeBack {
                 item.remove("updated_at");
             }
             if is_again && (is_direct || is_part) {
@@ -153,7 +164,7 @@ fn the_sales_api_may_die_anywhere() {
     block_on(async {
         let mut report = Report::default();
         for route in [Route::ImportSales, Route::Announce, Route::TakeBack] {
-            report.play(&route).await;
+            report.play(&Request(route, OnceCell::new())).await;
         }
         report.tell("sales-api");
     });
