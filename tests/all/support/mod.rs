@@ -3,9 +3,11 @@
 pub(crate) mod api;
 pub(crate) mod bucket;
 pub(crate) mod faults;
+pub(crate) mod faulty_cloud;
 pub(crate) mod gauntlet;
 pub(crate) mod lambda;
 pub(crate) mod object_store;
+pub(crate) mod old_orders;
 pub(crate) mod people;
 pub(crate) mod sensors;
 pub(crate) mod shop;
