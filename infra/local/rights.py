@@ -1,9 +1,11 @@
 """Shows that every right of the deployed roles is needed and none is missing.
 
-Usage: rights.py used          every right was made use of by the last run with a private stack, and none was missed
-       rights.py mutate [N]    takes each right away in turn, or N of them by the seed, and sees a test fail
-       rights.py learn [PART]  finds the tests, of those with PART in their names, that notice what no test is known
-                               for, and writes rights-tests.json
+Usage: rights.py used                    every right was made use of by the last run with a private stack, none was missed
+       with_stack.py … rights.py quick   takes a few rights away, one at a time, by the seed, and sees a test fail
+       with_stack.py … rights.py full    takes each right away
+       with_stack.py … rights.py learn [PATTERN]
+                                         finds the tests, of those whose names match, that notice what no test is known
+                                         for, and writes rights-tests.json
 """
 
 import contextlib
@@ -21,13 +23,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from console import Failure, run, say, step
+from gauntlet import SEED, figure
 from paths import ROOT, STATE
 from roles import USAGE, Right, Roles
-from with_stack import private_stack
 
 NOTICED = Path(__file__).with_name("rights-tests.json")
 """Which test notices the absence of which right, and how long it takes with all of them."""
-SEED = 20_261_121
+QUICK = 8
+"""Rights that the quick size takes away."""
 LANES = 3
 """Rights that are away at the same time, each of a role that the others' tests have nothing to do with."""
 OWN = {"support", "gauntlet"}
@@ -37,16 +40,9 @@ TRIES = 4
 
 # What MiniStack does not ask a role for, with the reason why it is given all the same.
 UNASKED = {
+    ("SalesImport", "TellAbsence"): "S3 asks for it when an object is not there; MiniStack tells absence to everybody",
     ("OrderSaga", "DeliverLogs"): "Step Functions delivers its log by them; MiniStack logs without a delivery",
 }
-
-
-def figure(what, value):
-    """Reports a figure: a line for the table of the gauntlet, and one of the output."""
-    say(f"rights: {what}: {value}")
-    if path := os.environ.get("GAUNTLET_FIGURES"):
-        with open(path, "a") as file:
-            file.write(json.dumps({"check": "rights", "what": what, "value": str(value)}) + "\n")
 
 
 def is_asked(right):
@@ -77,10 +73,10 @@ def used():
     given = {Right(*each) for each in usage["given"]}
     needed = {Right(*each) for each in usage["used"]}
     unused = [each for each in removals(given) if not any(covers(each, right) for right in needed)]
-    figure("given (action on resource, or partition)", len(removals(given)))
-    figure("given and not used", len(unused))
-    figure("refused to a role", len(usage["refused"]))
-    figure("given for the service alone", sum(not is_asked(each) for each in given))
+    figure("rights", "given (action on resource, or partition)", len(removals(given)))
+    figure("rights", "given and not used", len(unused))
+    figure("rights", "refused to a role", len(usage["refused"]))
+    figure("rights", "given for the service alone", sum(not is_asked(each) for each in given))
     for each in unused:
         say(f"  not used: {each}")
     for role, action, resource in sorted(set(usage["refused"])):
@@ -92,9 +88,9 @@ def used():
 class Suite:
     """The tests that talk to a deployed stack, one at a time."""
 
-    def __init__(self, environment):
+    def __init__(self):
         build = ["cargo", "test", "--locked", "--workspace", "--test", "all", "--no-run", "--message-format=json"]
-        built = subprocess.run(build, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        built = subprocess.run(build, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         artifacts = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
         found = [each for each in artifacts if each.get("executable") and each["target"]["name"] == "all"]
         if built.returncode or not found:
@@ -103,7 +99,7 @@ class Suite:
         self._binary = STATE / "rights-tests"
         shutil.copy2(found[0]["executable"], self._binary)
         self._folder = Path(found[0]["manifest_path"]).parent
-        self._environment = environment | {"CARGO_MANIFEST_DIR": str(self._folder), "INSTA_UPDATE": "no"}
+        self._environment = os.environ | {"CARGO_MANIFEST_DIR": str(self._folder), "INSTA_UPDATE": "no"}
 
     def names(self):
         """The tests of those files that use the deployed stack."""
@@ -193,91 +189,84 @@ class Lanes:
 
 
 def mutate(count):
-    """Takes rights away and sees that the tests that are known for them fail."""
+    """Takes rights away, all or so many by the seed, and sees that the tests that are known for them fail."""
     known = json.loads(NOTICED.read_text())
-    with private_stack() as environment:
-        suite, roles = Suite(environment), Roles.of(environment)
-        chosen = removals(roles.given())
-        unknown = [str(each) for each in chosen if str(each) not in known["rights"]]
-        if unknown:
-            raise Failure("no test is known for\n  " + "\n  ".join(unknown), "find one: rights.py learn")
-        if count is not None:
-            seed = int(os.environ.get("GAUNTLET_SEED", SEED))
-            chosen = random.Random(seed).sample(chosen, min(count, len(chosen)))
-        test = {each: known["rights"][str(each)] for each in chosen}
-        tests = known["tests"]
-        failed, seen = {}, {}
+    suite, roles = Suite(), Roles.of(os.environ)
+    chosen = removals(roles.given())
+    unknown = [str(each) for each in chosen if str(each) not in known["rights"]]
+    if unknown:
+        raise Failure("no test is known for\n  " + "\n  ".join(unknown), "find one: rights.py learn")
+    if count is not None:
+        chosen = random.Random(os.environ.get("GAUNTLET_SEED", SEED)).sample(chosen, count)
+    tests, test = known["tests"], {each: known["rights"][str(each)] for each in chosen}
+    failed, seen = {}, {}
 
-        def play(removal):
-            seconds = tests[test[removal]]["seconds"]
-            failed[removal], seen[removal] = is_noticed(removal, test[removal], seconds, suite, roles)
+    def play(removal):
+        seconds = tests[test[removal]]["seconds"]
+        failed[removal], seen[removal] = is_noticed(removal, test[removal], seconds, suite, roles)
 
-        with step(f"taking {len(chosen)} rights away in turn"):
-            slow_first = sorted(chosen, key=lambda each: -tests[test[each]]["seconds"])
-            Lanes(play).run([(each, set(tests[test[each]]["roles"]) | {each.role}) for each in slow_first])
-        figure("taken away", len(chosen))
-        figure("noticed by a test that failed", sum(failed.values()))
-        # What a function gets over when it is refused is noticed by `used`, which wants no refusals.
-        figure("noticed by the refusal alone", sum(seen[each] and not failed[each] for each in chosen))
-        unnoticed = [each for each in chosen if not seen[each]]
-        figure("not noticed", len(unnoticed))
-        for each in unnoticed:
-            say(f"  not noticed: {each}: {test[each]}")
-        with step("running the same tests with every right"):
-            everything = sorted(set(test.values()))
-            if not suite.passes(everything, 600):
-                raise Failure("a test fails with every right as well, so its failing proves nothing")
-        if unnoticed:
-            raise Failure(f"{len(unnoticed)} rights are not noticed when they are gone")
+    with step(f"taking {len(chosen)} rights away in turn"):
+        slow_first = sorted(chosen, key=lambda each: -tests[test[each]]["seconds"])
+        Lanes(play).run([(each, {*tests[test[each]]["roles"], each.role}) for each in slow_first])
+    unnoticed = [each for each in chosen if not seen[each]]
+    figure("rights", "taken away", len(chosen))
+    figure("rights", "noticed by a test that failed", sum(failed.values()))
+    # What a function gets over when it is refused is noticed by `used`, which wants no refusals.
+    figure("rights", "noticed by the refusal alone", sum(seen[each] and not failed[each] for each in chosen))
+    figure("rights", "not noticed", len(unnoticed))
+    for each in unnoticed:
+        say(f"  not noticed: {each}: {test[each]}")
+    with step("running the same tests with every right"):
+        if not suite.passes(sorted(set(test.values())), 600):
+            raise Failure("a test fails with every right as well, so its failing proves nothing")
+    if unnoticed:
+        raise Failure(f"{len(unnoticed)} rights are not noticed when they are gone")
 
 
-def learn(part):
+def learn(pattern):
     """Runs tests alone to see what each uses, and takes away what no test is known for before one after the other."""
     known = json.loads(NOTICED.read_text()) if NOTICED.exists() else {"tests": {}, "rights": {}}
     tests, rights = known["tests"], known["rights"]
-    with private_stack() as environment:
-        suite, roles = Suite(environment), Roles.of(environment)
-        uses = {}
-        for name in suite.names():
-            if part not in name:
-                continue
-            roles.forget()
-            began = time.monotonic()
-            if not suite.passes([name], 300):
-                say(f"  fails alone: {name}")
-                continue
-            seconds = round(time.monotonic() - began, 1)
-            uses[name], _ = roles.used()
-            tests[name] = {"seconds": seconds, "roles": sorted({right.role for right in uses[name]})}
-            say(f"  {seconds:6.1f} s, {len(uses[name]):3} rights: {name}")
-        users = {}
-        removable = removals(roles.given())
-        for removal in removable:
-            found = [name for name in uses if any(covers(removal, right) for right in uses[name])]
-            users[removal] = sorted(found, key=lambda name: tests[name]["seconds"])[:TRIES]
+    suite, roles = Suite(), Roles.of(os.environ)
+    uses = {}
+    for name in filter(re.compile(pattern).search, suite.names()):
+        roles.forget()
+        began = time.monotonic()
+        if not suite.passes([name], 300):
+            say(f"  fails alone: {name}")
+            continue
+        seconds = round(time.monotonic() - began, 1)
+        uses[name], _ = roles.used()
+        tests[name] = {"seconds": seconds, "roles": sorted({right.role for right in uses[name]})}
+        say(f"  {seconds:6.1f} s, {len(uses[name]):3} rights: {name}")
+    users = {}
+    removable = removals(roles.given())
+    for removal in removable:
+        found = [name for name in uses if any(covers(removal, right) for right in uses[name])]
+        users[removal] = sorted(found, key=lambda name: tests[name]["seconds"])[:TRIES]
 
-        def play(removal):
-            for test in users[removal]:
-                fails, is_refused = is_noticed(removal, test, tests[test]["seconds"], suite, roles)
-                # Where no test fails for it, the refusal is what is left.
-                if fails or is_refused and str(removal) not in rights:
-                    rights[str(removal)] = test
-                    say(f"  {removal}: {test}{'' if fails else ': by the refusal'}")
-                if fails:
-                    break
-            if str(removal) not in rights:
-                say(f"  nobody notices: {removal}; tried {users[removal]}")
+    def play(removal):
+        for test in users[removal]:
+            fails, is_refused = is_noticed(removal, test, tests[test]["seconds"], suite, roles)
+            # Where no test fails for it, the refusal is what is left.
+            if fails or is_refused and str(removal) not in rights:
+                rights[str(removal)] = test
+                say(f"  {removal}: {test}{'' if fails else ': by the refusal'}")
+            if fails:
+                break
+        if str(removal) not in rights:
+            say(f"  nobody notices: {removal}; tried {users[removal]}")
 
-        unknown = [each for each in removable if rights.get(str(each)) not in tests]
-        try:
-            Lanes(play).run(
-                [(each, {each.role}.union(*(tests[test]["roles"] for test in users[each]))) for each in unknown]
-            )
-        finally:
-            given = {str(each) for each in removable}
-            rights = {right: rights[right] for right in sorted(rights) if right in given}
-            tests = {name: tests[name] for name in sorted(set(rights.values()))}
-            NOTICED.write_text(json.dumps({"tests": tests, "rights": rights}, indent=1, ensure_ascii=False) + "\n")
+    unknown = [each for each in removable if rights.get(str(each)) not in tests]
+    try:
+        Lanes(play).run(
+            [(each, {each.role}.union(*(tests[test]["roles"] for test in users[each]))) for each in unknown]
+        )
+    finally:
+        given = {str(each) for each in removable}
+        rights = {right: rights[right] for right in sorted(rights) if right in given}
+        tests = {name: tests[name] for name in sorted(set(rights.values()))}
+        NOTICED.write_text(json.dumps({"tests": tests, "rights": rights}, indent=1, ensure_ascii=False) + "\n")
 
 
 def main():
@@ -286,10 +275,12 @@ def main():
     match sys.argv[1:]:
         case ["used"]:
             used()
-        case ["mutate", *count]:
-            mutate(int(count[0]) if count else None)
-        case ["learn", *part]:
-            learn("".join(part))
+        case ["quick"]:
+            mutate(QUICK)
+        case ["full"]:
+            mutate(None)
+        case ["learn", *pattern]:
+            learn("".join(pattern))
         case _:
             raise Failure("say what to do", __doc__.strip().splitlines()[2])
 
