@@ -5,7 +5,6 @@ Usage: checks.py lint|all PROFILE
 A lint counts as one; a test run counts its tests. Nothing stops the rest from running.
 """
 
-import shutil
 import sys
 
 import gauntlet
@@ -19,16 +18,14 @@ HERE = ROOT / "infra" / "local"
 
 def lints():
     """Name and command of each lint."""
-    found = [
+    return [
         ("format", ["cargo", "fmt", "--all", "--check"]),
         ("clippy", ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
         ("sam validate", [TOOLS / "sam", "validate", "--lint", "--region", "us-east-1", "--template", TEMPLATE]),
         ("cfn-lint", [TOOLS / "cfn-lint", "--template", TEMPLATE]),
+        ("cargo deny", [TOOLS / "cargo-deny", "--locked", "check", "bans", "licenses", "sources"]),
+        ("secrets", [sys.executable, HERE / "secret_scan.py", "tree"]),
     ]
-    # Not everyone has it, and building it takes longer than all the rest: `make audit` installs it.
-    if shutil.which("cargo-deny"):
-        found.append(("cargo deny", ["cargo", "deny", "--locked", "check", "bans", "licenses", "sources"]))
-    return found
 
 
 def tests(profile):
@@ -43,6 +40,8 @@ def tests(profile):
             "tests",
             [sys.executable, HERE / "with_stack.py", "cargo", "test", "--locked", "--workspace", "--no-fail-fast"],
         ),
+        # Of what those tests have made use of.
+        ("rights", [sys.executable, HERE / "rights.py", "used"]),
     ]
 
 

@@ -26,11 +26,11 @@ def sections(size):
     cargo = ["cargo", "test", "--locked", "--workspace", "--test", "all", "--"]
     found = [
         ("kills", [*stack, *cargo, "--ignored", "gauntlet::kills"]),
-        ("api", [*stack, python, HERE / "schemas.py", size]),
-        ("rights", [*stack, python, HERE / "rights.py", size]),
+        ("schemas", [*stack, python, HERE / "schemas.py", size]),
     ]
     if size == "full":
         found.insert(0, ("faults", [*stack, *cargo, "gauntlet::"]))
+        found.append(("rights", [*stack, python, HERE / "rights.py", "full"]))
         found.append(("template", [python, HERE / "template_checks.py"]))
         found.append(("fuzzing", [python, HERE / "fuzz.py", "30"]))
     return found

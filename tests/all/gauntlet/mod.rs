@@ -3,5 +3,8 @@
 
 mod chaos;
 mod crash_points;
+mod hardening;
 mod owasp;
 mod responses;
+mod roles;
+mod supply;
