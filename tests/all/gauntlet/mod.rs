@@ -2,3 +2,4 @@
 //! sizes.
 
 mod csv_corpus;
+mod fuzz;
