@@ -3,6 +3,8 @@
 
 mod chaos;
 mod crash_points;
+mod csv_corpus;
+mod fuzz;
 mod hardening;
 mod owasp;
 mod responses;
