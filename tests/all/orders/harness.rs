@@ -39,9 +39,11 @@ use shared::{
     testing::{Database, answering},
 };
 
-use super::charge::charge;
 use super::machine::{ABORTED, Call, Execution, Machine, Standing};
-use crate::support::faults::{Fault, Plan};
+use crate::support::{
+    charge::charge,
+    faults::{Fault, Plan},
+};
 
 const TABLE: &str = "Commerce";
 const SAGA: &str = "arn:aws:states:us-east-1:000000000000:stateMachine:orders";

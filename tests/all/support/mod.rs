@@ -2,11 +2,15 @@
 
 pub(crate) mod api;
 pub(crate) mod bucket;
+pub(crate) mod charge;
+pub(crate) mod commerce;
 pub(crate) mod faults;
 pub(crate) mod gauntlet;
 pub(crate) mod lambda;
 pub(crate) mod object_store;
 pub(crate) mod people;
+pub(crate) mod processes;
+pub(crate) mod queue;
 pub(crate) mod sensors;
 pub(crate) mod shop;
 pub(crate) mod stack;
