@@ -1,2 +1,4 @@
 //! Faults, crashes, hostile input and security on all three domains: seeded, replayable, and in two
 //! sizes.
+
+mod queues;
