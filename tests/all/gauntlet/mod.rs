@@ -7,6 +7,7 @@ mod csv_corpus;
 mod fuzz;
 mod hardening;
 mod owasp;
+mod queues;
 mod responses;
 mod roles;
 mod supply;

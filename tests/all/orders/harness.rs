@@ -30,10 +30,12 @@ use shared::{
     testing::Database,
 };
 
-use super::charge::charge;
 use super::machine::{ABORTED, Call, Machine, Standing};
 use super::steps::{self, Kept};
-use crate::support::faults::{Fault, Plan};
+use crate::support::{
+    charge::charge,
+    faults::{Fault, Plan},
+};
 
 const TABLE: &str = "Commerce";
 
