@@ -299,6 +299,7 @@ impl World {
     async fn profile(&mut self, sites: &Sites) {
         let site = &sites.customers;
         let customer = self.customer.clone();
+        self.done += 1;
         let name = json!({"name": format!("Ada {}", self.done)});
         self.change(site, &customer, "/api/customers/me", Some(&name))
             .await;

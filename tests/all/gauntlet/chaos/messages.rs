@@ -20,7 +20,9 @@ use shared::{
         store::NotificationStore,
     },
     orders::{
-        store::OrderStore,
+        event::apply,
+        model::OrderId,
+        store::{Created, OrderStore},
         testing::{self, created},
     },
     platform::{
@@ -140,12 +142,11 @@ impl World {
         let sent = self.sent.clone();
         let provider = answering(move |request| {
             *sent.lock().unwrap() += 1;
-            let answer = match request.uri().path().contains("/email/") {
-                true => r#"{"MessageId":"m"}"#,
-                false => {
-                    "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult>\
-                     </PublishResponse>"
-                }
+            let answer = if request.uri().path().contains("/email/") {
+                r#"{"MessageId":"m"}"#
+            } else {
+                "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult>\
+                 </PublishResponse>"
             };
             http::Response::new(answer.to_owned())
         });
@@ -238,12 +239,14 @@ impl World {
     /// An order is paid: everybody is told.
     async fn paid(&mut self) {
         self.orders += 1;
-        let number = u8::try_from(self.orders % 256).unwrap();
         let now = self.clock.now();
         let sub = format!("customer-{}", below(&self.random, 5));
         self.sign_up(&sub).await;
         let happened = created(&sub, "sandbox-approve", &[("TEA", 1)]);
-        let order = testing::order(number, &happened, now);
+        let mut number = [0; 5];
+        number.copy_from_slice(&self.orders.to_be_bytes()[3..]);
+        let id = OrderId::new(now, number);
+        let order = apply(None, &id, &happened, now).expect("it makes an order");
         let client = self.connection().dynamodb();
         let customers = CustomerStore::new(client.clone(), "Commerce".into());
         // The sign-up may have been given up for the first use of the profile.
@@ -254,7 +257,8 @@ impl World {
         });
         customers.ensure(&claims, now).await.unwrap();
         let orders = OrderStore::new(client, "Commerce".into());
-        orders.create(&order, &happened, now, None).await.unwrap();
+        let placed = orders.create(&order, &happened, now, None).await;
+        assert_eq!(placed.unwrap(), Created::Done);
         let notice = json!({"order_id": order.id, "kind": "order-confirmed"}).to_string();
         let cents = 100 + i64::from(self.random.up_to(9_900));
         let amount = Decimal::new(cents, 2);
