@@ -21,7 +21,7 @@ RUN := PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python $(LOCAL)
 CLOUD := $(or $(ENDPOINT),http://127.0.0.1:$(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build up demo down status env token key test lint bench audit deploy lock clean
+.PHONY: help venv build up demo down status env token key test lint gauntlet bench audit deploy lock clean
 
 help: ## Says what there is
 	@sed -n 's/\$$\$$/$$/g; s/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -53,10 +53,15 @@ build: venv ## Builds every function in one build; PROFILE= another cargo profil
 	@$(RUN)/build.py $(PROFILE)
 
 test: venv ## Runs every lint and every test, the latter against a stack of their own
+	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt $(LOCAL)/gauntlet-requirements.txt
 	@$(RUN)/checks.py all $(PROFILE)
 
 lint: venv ## Runs the lints alone
 	@$(RUN)/checks.py lint $(PROFILE)
+
+gauntlet: build ## Runs faults, crashes, kills, hostile input, fuzzing and security in full size, and prints their figures
+	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt $(LOCAL)/gauntlet-requirements.txt
+	@$(RUN)/gauntlet.py
 
 bench: venv ## Measures frames, files, readings and roll-ups against their peers, counts units, and plays the oracle in full
 	cargo bench --locked --package shared --package tests
@@ -81,7 +86,7 @@ venv:
 	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt
 
 lock: venv ## Renews the hashed locks from the .in files
-	@for lock in uv-requirements requirements deploy-requirements; do \
+	@for lock in uv-requirements requirements deploy-requirements gauntlet-requirements; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --output-file $(LOCAL)/$$lock.txt $(LOCAL)/$$lock.in || exit 1; done
 

@@ -3,11 +3,13 @@
 //! OpenAPI 3.1.0, <https://spec.openapis.org/oas/v3.1.0>. The copy in `infra/openapi.json` is checked
 //! in; a test compares it with this one, and its routes with those of the template.
 
+use shared::catalog::product::list::Order as ProductOrder;
 use shared::platform::problem::{PROBLEM_JSON, ProblemBody};
 use shared::sales::revenue::Period;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
+use utoipa::openapi::schema::{SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi};
 
 use crate::{catalog, customers, health, orders, revenue, sales, sensors};
@@ -20,6 +22,138 @@ const DEVICE_KEY: &str = "device_key";
 
 /// The name of the response that every error is.
 const PROBLEM: &str = "Problem";
+
+/// The refusals that an operation has by what it asks for: status, name of the response, description.
+const REFUSALS: [(Asks, &str, &str, &str); 14] = [
+    (
+        Asks::Anything,
+        "400",
+        "Malformed",
+        "A parameter, a header or the body is malformed, unknown, or there twice",
+    ),
+    (
+        Asks::Credentials,
+        "401",
+        "Unauthorized",
+        "No valid token or device key came with the request",
+    ),
+    (
+        Asks::Rights,
+        "403",
+        "Forbidden",
+        "The caller may not do this",
+    ),
+    (
+        Asks::Name,
+        "404",
+        "NotFound",
+        "There is no such thing, or it is not the caller's",
+    ),
+    (
+        Asks::Key,
+        "409",
+        "Running",
+        "A request with the same `Idempotency-Key` is still running",
+    ),
+    (
+        Asks::Version,
+        "412",
+        "Stale",
+        "The resource has changed since it was read",
+    ),
+    (
+        Asks::Anything,
+        "413",
+        "TooLarge",
+        "The body is larger than this takes",
+    ),
+    (
+        Asks::Body,
+        "415",
+        "UnsupportedMediaType",
+        "The body is of another type",
+    ),
+    (
+        Asks::Body,
+        "422",
+        "Invalid",
+        "The body is well formed and says something invalid",
+    ),
+    (
+        Asks::Key,
+        "422",
+        "Reused",
+        "The `Idempotency-Key` has been used for another request",
+    ),
+    (
+        Asks::Version,
+        "428",
+        "VersionRequired",
+        "`If-Match` is missing",
+    ),
+    (
+        Asks::Anything,
+        "429",
+        "TooManyRequests",
+        "A rate or a quota is reached; `Retry-After` says when to come again",
+    ),
+    (
+        Asks::Anything,
+        "500",
+        "Fault",
+        "A fault of ours, which the log tells of",
+    ),
+    (
+        Asks::Anything,
+        "503",
+        "Unavailable",
+        "Something that this depends on is overloaded or down; `Retry-After` says when to come again",
+    ),
+];
+
+/// What an operation asks for, and refuses a request without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// A request that can be read.
+    Anything,
+    /// A token or a device key.
+    Credentials,
+    /// Some group of the pool, or a device key that is for the devices written to.
+    Rights,
+    /// A thing by its name.
+    Name,
+    /// A body.
+    Body,
+    /// A version in `If-Match`.
+    Version,
+    /// A key by which it is done once.
+    Key,
+}
+
+impl Asks {
+    /// Whether `operation` asks for it.
+    fn is_of(self, operation: &Operation) -> bool {
+        let parameters = operation.parameters.iter().flatten();
+        let mut parameters = parameters.filter_map(|parameter| match parameter {
+            RefOr::T(parameter) => Some(parameter),
+            RefOr::Ref(_) => None,
+        });
+        // How a requirement is written is all that it tells of itself.
+        let security = serde_json::to_string(&operation.security).unwrap_or_default();
+        match self {
+            Self::Anything => true,
+            Self::Credentials => security.contains(TOKEN) || security.contains(DEVICE_KEY),
+            Self::Rights => {
+                security.contains(DEVICE_KEY)
+                    || (security.contains(TOKEN) && !security.contains("[]"))
+            }
+            Self::Name => parameters.any(|parameter| parameter.parameter_in == ParameterIn::Path),
+            Self::Body => operation.request_body.is_some(),
+            Self::Version => parameters.any(|parameter| parameter.name == "If-Match"),
+            Self::Key => parameters.any(|parameter| parameter.name == "Idempotency-Key"),
+        }
+    }
+}
 
 /// The document.
 #[must_use]
@@ -136,7 +270,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         health::api::live,
         health::api::ready,
     ),
-    components(schemas(ProblemBody<'static>, Period, revenue::v1::RevenueSource)),
+    components(schemas(ProblemBody<'static>, Period, ProductOrder, revenue::v1::RevenueSource)),
     modifiers(&Common),
 )]
 struct Document;
@@ -162,7 +296,19 @@ impl Modify for Common {
         components
             .responses
             .insert(PROBLEM.to_owned(), RefOr::T(problem));
+        for (_, _, name, description) in REFUSALS {
+            let refusal = content(ResponseBuilder::new().description(description)).build();
+            components
+                .responses
+                .insert(name.to_owned(), RefOr::T(refusal));
+        }
         for operation in document.paths.paths.values_mut().flat_map(operations) {
+            let asked = REFUSALS.map(|refusal| refusal.0.is_of(operation));
+            for parameter in operation.parameters.iter_mut().flatten() {
+                if let RefOr::T(parameter) = parameter {
+                    without_null(parameter);
+                }
+            }
             let responses = &mut operation.responses.responses;
             for (status, response) in responses.iter_mut() {
                 if let RefOr::T(response) = response
@@ -171,6 +317,11 @@ impl Modify for Common {
                 {
                     *response = with_problem(response);
                 }
+            }
+            for ((_, status, name, _), _) in REFUSALS.iter().zip(asked).filter(|each| each.1) {
+                responses
+                    .entry((*status).to_owned())
+                    .or_insert_with(|| RefOr::Ref(Ref::from_response_name(*name)));
             }
             responses.insert(
                 "default".to_owned(),
@@ -190,6 +341,16 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// A parameter that may be left out cannot be null: `utoipa` says both of an `Option` in a header.
+fn without_null(parameter: &mut Parameter) {
+    if let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema
+        && let SchemaType::Array(types) = &object.schema_type
+        && let [kind, Type::Null] = &types[..]
+    {
+        object.schema_type = SchemaType::Type(kind.clone());
+    }
 }
 
 fn with_problem(response: &Response) -> Response {

@@ -14,11 +14,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from cloud import REGION, Cloud
 from console import Failure, run, say, step
-from paths import ROOT, STATE, TOOLS
+from paths import ROOT, STATE
 
+GUARD = Path(__file__).with_name("guard.py")
 START_SECONDS = 60
 STOP_SECONDS = 10
 
@@ -31,6 +33,7 @@ class Stack:
         self.cloud = Cloud(f"http://127.0.0.1:{port}")
         self.home = STATE / str(port)
         self.log = self.home / "cloud.log"
+        self.journal = self.home / "rights.jsonl"
         self._pid_file = self.home / "pid"
 
     def start(self):
@@ -63,6 +66,7 @@ class Stack:
             "AWS_ENDPOINT_URL": self.cloud.endpoint,
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
+            "GUARD_JOURNAL": str(self.journal),
             "MINISTACK_HOST": "127.0.0.1",
             "MINISTACK_REGION": REGION,
             "PYTHONUNBUFFERED": "1",
@@ -73,7 +77,8 @@ class Stack:
         with self.log.open("w") as log:
             # A session of its own, so that it outlives this command and its functions end with it.
             process = subprocess.Popen(
-                [TOOLS / "ministack"],
+                # None of our modules may stand in for one of MiniStack's.
+                [sys.executable, "-P", GUARD],
                 cwd=self.home,
                 env=environment,
                 stdin=subprocess.DEVNULL,

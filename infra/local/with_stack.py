@@ -9,7 +9,7 @@ MILLRACE_READINGS_DEAD_LETTERS_URL, MILLRACE_AGGREGATE_FUNCTION, MILLRACE_DEVICE
 MILLRACE_COMMERCE_TABLE, MILLRACE_ORDER_SAGA_ARN, MILLRACE_EVENT_BUS, MILLRACE_EVENT_POISON_QUEUE_URL,
 MILLRACE_NOTIFICATION_QUEUE_URL, MILLRACE_NOTIFICATION_DEAD_LETTERS_URL, MILLRACE_ORDER_REVENUE_QUEUE_URL,
 MILLRACE_ORDER_REVENUE_DEAD_LETTERS_URL, MILLRACE_SWEEP_FUNCTION, MILLRACE_SIGNUP_FUNCTION, MILLRACE_USER_POOL_ID and
-MILLRACE_USER_POOL_CLIENT_ID, besides the AWS_ variables that lead an SDK there.
+MILLRACE_USER_POOL_CLIENT_ID, MILLRACE_JOURNAL (what roles made use of), besides the AWS_ variables that lead an SDK there.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from api import device_key
 from console import Failure, run, say
 from deploy import deploy
 from paths import ROOT
+from roles import Roles
 from signin import GROUPS, sign_in
 from stack import Stack, free_port
 
@@ -39,6 +40,7 @@ def private_stack():
             | tokens
             | {
                 "MILLRACE_ENDPOINT": stack.cloud.endpoint,
+                "MILLRACE_JOURNAL": str(stack.journal),
                 "MILLRACE_API_URL": outputs["ApiUrl"],
                 "MILLRACE_BUCKET": outputs["BucketName"],
                 "MILLRACE_TABLE": outputs["TableName"],
@@ -77,6 +79,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with private_stack() as environment:
         status = subprocess.run(sys.argv[1:], env=environment).returncode
+        Roles.of(environment).keep()
         if status:
             raise Failure(f"{sys.argv[1]} ended with status {status}")
 

@@ -234,7 +234,7 @@ const EVENTS: &[(&str, &str, Option<u16>)] = &[
     ("events/sensors/store-poison.json", "sensor-store", None),
 ];
 
-fn event(name: &str) -> Value {
+pub(crate) fn event(name: &str) -> Value {
     serde_json::from_str(&tree::source(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -242,7 +242,7 @@ fn event(name: &str) -> Value {
 struct Bootstrap(Child);
 
 impl Bootstrap {
-    fn start(binary: &str, runtime_api: &str) -> Self {
+    fn start(binary: &str, runtime_api: &str, environment: &[(&str, String)]) -> Self {
         let path = tree::root()
             .join("target/lambda")
             .join(binary)
@@ -308,6 +308,7 @@ impl Bootstrap {
                 ("RAW_RETENTION_DAYS", "90"),
                 ("DEVICE_USAGE_PLAN", "millrace-local-devices"),
             ])
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn();
@@ -368,6 +369,16 @@ fn read(stream: &mut BufReader<TcpStream>) -> Option<Message> {
 
 /// Gives one event to a fresh process of a function, and waits for its answer or error.
 fn invoke(binary: &str, event: &Value) -> Result<Value, Value> {
+    invoke_with(binary, event, &[], Duration::from_mins(1))
+}
+
+/// As [`invoke`], with more in the process's environment and with this long to answer.
+pub(crate) fn invoke_with(
+    binary: &str,
+    event: &Value,
+    environment: &[(&str, String)],
+    time: Duration,
+) -> Result<Value, Value> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
     let address = listener.local_addr().expect("it is bound").to_string();
     let (send, receive) = std::sync::mpsc::channel();
@@ -377,16 +388,21 @@ fn invoke(binary: &str, event: &Value) -> Result<Value, Value> {
             let (Ok(stream), event, send) = (stream, event.clone(), send.clone()) else {
                 return;
             };
-            std::thread::spawn(move || serve(stream, &event, &send));
+            std::thread::spawn(move || serve(stream, &event, time, &send));
         }
     });
-    let _bootstrap = Bootstrap::start(binary, &address);
+    let _bootstrap = Bootstrap::start(binary, &address, environment);
     receive
         .recv_timeout(Duration::from_mins(1))
         .unwrap_or_else(|_| panic!("{binary} does not answer"))
 }
 
-fn serve(stream: TcpStream, event: &str, answers: &std::sync::mpsc::Sender<Result<Value, Value>>) {
+fn serve(
+    stream: TcpStream,
+    event: &str,
+    time: Duration,
+    answers: &std::sync::mpsc::Sender<Result<Value, Value>>,
+) {
     let mut out = stream.try_clone().expect("a socket can be shared");
     let mut stream = BufReader::new(stream);
     while let Some(message) = read(&mut stream) {
@@ -400,7 +416,7 @@ fn serve(stream: TcpStream, event: &str, answers: &std::sync::mpsc::Sender<Resul
                  Lambda-Runtime-Deadline-Ms: {}\r\nLambda-Runtime-Trace-Id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700\r\n\
                  Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:test\r\n\r\n",
                 event.len(),
-                now.as_millis() + 60_000,
+                (now + time).as_millis(),
             );
             let _ = out.write_all(head.as_bytes());
             let _ = out.write_all(event.as_bytes());

@@ -75,6 +75,11 @@ fn every_operation_is_described_and_says_how_it_fails() {
                 parameter["description"].is_string(),
                 "{route:?}: {parameter}"
             );
+            // Text in a header or a query is never null.
+            assert!(
+                !parameter["schema"]["type"].is_array(),
+                "{route:?}: {parameter}"
+            );
         }
         for (status, response) in operation["responses"]
             .as_object()
@@ -112,6 +117,57 @@ fn every_reference_leads_somewhere() {
             .and_then(|pointer| document.pointer(pointer));
         assert!(target.is_some(), "{reference}");
     }
+}
+
+/// The names that the types of a source have in the document, but for generic ones, which are named
+/// with what they hold.
+fn schemas(source: &str) -> Vec<String> {
+    let derived = source.match_indices("ToSchema").filter(|(at, _)| {
+        let before = &source[..*at];
+        let list = before.rfind("#[derive(");
+        list.is_some_and(|list| !before[list..].contains(")]"))
+    });
+    let named = derived.filter_map(|(at, _)| {
+        let rest = &source[at..];
+        let keyword = ["struct ", "enum "].map(|word| rest.find(word).map(|at| at + word.len()));
+        let begin = keyword.into_iter().flatten().min()?;
+        let word = |text: &str| -> String {
+            let is_part = |char: &char| char.is_alphanumeric() || *char == '_';
+            text.chars().take_while(is_part).collect()
+        };
+        let renamed = rest[..begin].split_once("schema(as = ");
+        match renamed {
+            Some((_, name)) => Some(word(name)),
+            None => {
+                let name = word(&rest[begin..]);
+                (!rest[begin + name.len()..].starts_with("<T>")).then_some(name)
+            }
+        }
+    });
+    named.collect()
+}
+
+/// Of two types of one name, `utoipa` keeps the one that it sees last, and says nothing.
+#[test]
+fn no_two_types_have_the_same_name() {
+    let mut seen = BTreeMap::new();
+    for file in ["shared/src", "functions/src"]
+        .into_iter()
+        .flat_map(|folder| tree::files_of(folder, "rs"))
+    {
+        for name in schemas(&tree::source(&file)) {
+            let other = seen.insert(name.clone(), file.clone());
+            assert_eq!(other, None, "{name} is a schema in {file} as well");
+        }
+    }
+    assert!(seen.len() > 90, "{}", seen.len());
+}
+
+#[test]
+fn the_schemas_of_a_source_are_found() {
+    let source = "use utoipa::{ToSchema, Modify};\n#[derive(Debug, ToSchema)]\n#[schema(as = One)]\npub struct A {}\n\
+        #[derive(utoipa::ToSchema)]\nenum Two {}\n#[derive(ToSchema)]\nstruct List<T> {}\n#[derive(Debug)]\nstruct C;";
+    assert_eq!(schemas(source), ["One", "Two"]);
 }
 
 #[test]

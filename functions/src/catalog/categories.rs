@@ -55,6 +55,7 @@ const FIELDS: &[&str] = &[
     dead_code,
     reason = "only its schema is used: bodies are read member by member"
 )]
+#[serde(deny_unknown_fields)]
 pub struct NewCategory {
     /// What people call it.
     #[schema(min_length = 1, max_length = 100)]
@@ -76,6 +77,7 @@ pub struct NewCategory {
     dead_code,
     reason = "only its schema is used: bodies are read member by member"
 )]
+#[serde(deny_unknown_fields)]
 pub struct NewPlace {
     /// The category above; null for the top.
     #[schema(format = "uuid", required)]

@@ -62,6 +62,7 @@ const FIELDS: &[&str] = &[
     dead_code,
     reason = "only its schema is used: bodies are read member by member"
 )]
+#[serde(deny_unknown_fields)]
 pub struct NewProduct {
     /// Names its stock, for good: 1 to 64 of `A-Z a-z 0-9 . _ -`.
     #[schema(max_length = 64, example = "LAMP-7")]

@@ -73,6 +73,7 @@ impl From<Stock> for StockView {
     dead_code,
     reason = "only its schema is used: bodies are read member by member"
 )]
+#[serde(deny_unknown_fields)]
 pub struct NewStock {
     /// Units that can be bought.
     #[schema(minimum = 0, maximum = 1_000_000)]
@@ -88,6 +89,7 @@ pub struct NewStock {
     dead_code,
     reason = "only its schema is used: bodies are read member by member"
 )]
+#[serde(deny_unknown_fields)]
 pub struct Adjustment {
     /// Units more; below zero for fewer. Not zero.
     #[schema(minimum = -1_000_000, maximum = 1_000_000)]

@@ -52,7 +52,10 @@ fn selected(order: &Order, fields: &Fields) -> Result<Value, Problem> {
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
         ("fields" = Option<String>, Query, description = "Members to keep, by comma"),
     ),
-    responses((status = 200, description = "A page of orders", body = List<OrderView<'static>>)),
+    responses(
+        (status = 200, description = "A page of orders", body = List<OrderView<'static>>),
+        (status = 403, description = "`customer` is for admins"),
+    ),
     security(("token" = [])),
 )]
 pub async fn list(

@@ -32,6 +32,7 @@ const MOST_CARRIER: usize = 100;
     dead_code,
     reason = "only its schema is used: bodies are read member by member"
 )]
+#[serde(deny_unknown_fields)]
 pub struct NewOrder {
     /// What is bought: 1 to 45 distinct skus; equal skus are summed.
     #[schema(min_items = 1, max_items = 200)]
@@ -51,6 +52,7 @@ pub struct NewOrder {
 /// Why an order is to be cancelled.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
+#[serde(deny_unknown_fields)]
 pub struct Cancel {
     /// In the caller's words.
     #[schema(min_length = 1, max_length = 500)]
@@ -60,6 +62,7 @@ pub struct Cancel {
 /// How an order travels.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
+#[serde(deny_unknown_fields)]
 pub struct Ship {
     /// Who carries it.
     #[schema(min_length = 1, max_length = 100)]
@@ -72,6 +75,7 @@ pub struct Ship {
 /// Money to be given back: an amount, or the price of units; with neither, all that is left.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
+#[serde(deny_unknown_fields)]
 pub struct NewRefund {
     /// How much.
     amount: Option<Money>,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use jiff::civil::Date;
 use lambda_runtime::LambdaEvent;
 use shared::{
     events::{cloud_event, model::Event},
@@ -74,27 +75,35 @@ pub async fn handle<Q: FailedMessages>(
     batch::consume_together(&lambda, event, &context.failed, sources, handler).await
 }
 
-/// Counts messages day by day; those of a day share its fate.
+/// Counts messages day by day. Those of a day share its fate, but for one that the table never takes:
+/// then each is counted alone, so that only it goes to the dead-letter queue.
 async fn count(
     context: &Context<impl FailedMessages>,
     messages: Vec<SqsMessage>,
 ) -> Vec<Result<(), Failure>> {
     let read: Vec<_> = messages.iter().map(read).collect();
-    let mut days: BTreeMap<_, Vec<&Entry>> = BTreeMap::new();
-    for entry in read
-        .iter()
-        .flatten()
-        .filter_map(|(_, entry)| entry.as_ref())
-    {
-        days.entry(entry.date).or_default().push(entry);
+    let mut days: BTreeMap<_, Vec<(usize, &Entry)>> = BTreeMap::new();
+    for (at, read) in read.iter().enumerate() {
+        if let Ok((_, Some(entry))) = read {
+            days.entry(entry.date).or_default().push((at, entry));
+        }
     }
     let mut added = BTreeMap::new();
     for (date, entries) in days {
-        let done = context.store.add(date, &entries).await;
-        added.insert(date, done.map_err(|error| failure(&error)));
+        let all: Vec<&Entry> = entries.iter().map(|(_, entry)| *entry).collect();
+        let together = add(context, date, &all).await;
+        let is_blamed = all.len() > 1 && matches!(together, Err(Failure::Permanent { .. }));
+        for (at, entry) in entries {
+            let outcome = if is_blamed {
+                add(context, date, &[entry]).await
+            } else {
+                together.clone()
+            };
+            added.insert(at, outcome);
+        }
     }
     let (mut outcomes, mut passed_over) = (Vec::with_capacity(read.len()), 0);
-    for read in read {
+    for (at, read) in read.into_iter().enumerate() {
         outcomes.push(match read {
             Err(failure) => Err(failure),
             Ok((event, None)) => {
@@ -102,9 +111,8 @@ async fn count(
                 tell(&event, false).await;
                 Ok(())
             }
-            Ok((event, Some(entry))) => {
-                let outcome = added.get(&entry.date).cloned();
-                let outcome = outcome.unwrap_or(Err(Failure::Transient));
+            Ok((event, Some(_))) => {
+                let outcome = added.remove(&at).unwrap_or(Err(Failure::Transient));
                 tell(&event, outcome.is_ok()).await;
                 outcome
             }
@@ -114,6 +122,15 @@ async fn count(
     metrics.count("OrdersNotCounted", passed_over);
     metrics.flush(context.clock.now());
     outcomes
+}
+
+async fn add(
+    context: &Context<impl FailedMessages>,
+    date: Date,
+    entries: &[&Entry],
+) -> Result<(), Failure> {
+    let done = context.store.add(date, entries).await;
+    done.map_err(|error| failure(&error))
 }
 
 /// The event of a message, and what it adds; nothing where it is of another currency.

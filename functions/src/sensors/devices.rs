@@ -57,6 +57,7 @@ const FIELDS: &[&str] = &[
     dead_code,
     reason = "only its schema is used: bodies are read member by member"
 )]
+#[serde(deny_unknown_fields)]
 pub struct NewDevice {
     /// Names it, for good: 1 to 100 of `[A-Za-z0-9._:-]`.
     #[schema(value_type = String, example = "boiler-7", max_length = 100)]

@@ -15,17 +15,20 @@ use axum::{
     routing,
 };
 use http::{HeaderMap, StatusCode, header::LOCATION};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 use shared::{
     platform::{
         aws::Connection,
         caller::{Caller, Group},
         clock::{Clock, rfc3339},
         config::{ConfigError, CursorKey, DeviceUsagePlan, SensorsTable},
-        http::{Fields, Json, List, Precondition, Query, Version, list_response, not_modified},
+        http::{
+            Fields, Json, List, Members, Precondition, Query, Version, list_response, not_modified,
+        },
         ids::Random,
         page::{CursorScope, Limit},
-        problem::Problem,
+        problem::{FieldError, Problem},
         secret::Secret,
         table::Write,
         telemetry,
@@ -100,16 +103,44 @@ pub fn router(context: Context) -> Router {
 }
 
 /// What a new key is to be.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "only its schema is used: bodies are read member by member"
+)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRequest {
     /// What to know the key by, 1 to 100 characters.
-    #[schema(example = "Line 4 gateway")]
+    #[schema(example = "Line 4 gateway", min_length = 1, max_length = 100)]
     name: String,
     /// The devices it may write for, 1 to 100: an identifier, the beginning of identifiers followed
     /// by `*`, or `*` for all.
-    #[schema(example = json!(["line4.*", "pump-1"]))]
+    #[schema(example = json!(["line4.*", "pump-1"]), min_items = 1, max_items = 100)]
     devices: Vec<String>,
+}
+
+/// Reads what a new key is to be.
+fn read(body: &Value) -> Result<Grant, Vec<FieldError>> {
+    let mut members = Members::of(body, "")?;
+    let name = members.required_value("name").and_then(|name| {
+        let text = name.as_str();
+        if text.is_none() {
+            members.refuse("name", "invalid-value", "name must be text");
+        }
+        text
+    });
+    let devices = members.required_value("devices").and_then(|devices| {
+        let text = |device: &Value| device.as_str().map(str::to_owned);
+        let all = |devices: &Vec<Value>| devices.iter().map(text).collect::<Option<Vec<_>>>();
+        let texts = devices.as_array().and_then(all);
+        if texts.is_none() {
+            let detail = "devices must be a list of texts";
+            members.refuse("devices", "invalid-value", detail);
+        }
+        texts
+    });
+    let (name, devices) = members.finish(name.zip(devices))?;
+    Grant::new(name, &devices)
 }
 
 /// A device key as administrators see it.
@@ -205,7 +236,7 @@ pub async fn create(
     caller: Caller,
     query: Query,
     headers: HeaderMap,
-    body: Result<Json<KeyRequest>, Problem>,
+    body: Result<Json<Value>, Problem>,
 ) -> Result<Response, Problem> {
     caller.require_any(&[Group::Admin])?;
     query.only(&[])?;
@@ -215,8 +246,8 @@ pub async fn create(
             "the secret of a key is shown once, so an answer cannot be repeated",
         ));
     }
-    let Json(KeyRequest { name, devices }) = body?;
-    let grant = Grant::new(&name, &devices).map_err(body_problem)?;
+    let Json(body) = body?;
+    let grant = read(&body).map_err(body_problem)?;
     let secret = new_secret(context.random.bytes());
     let hash = SecretHash::of(secret.expose())
         .ok_or_else(|| Problem::internal("a new secret does not look like one"))?;

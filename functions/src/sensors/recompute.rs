@@ -39,6 +39,7 @@ const MOST_DAYS: i64 = 31;
     dead_code,
     reason = "only its schema is used: bodies are read member by member"
 )]
+#[serde(deny_unknown_fields)]
 pub struct RecomputeRange {
     /// From here on, in whole UTC hours.
     #[schema(value_type = String, format = DateTime)]

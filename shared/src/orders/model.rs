@@ -110,6 +110,7 @@ impl Display for OrderId {
     utoipa::ToSchema,
 )]
 #[serde(rename_all = "lowercase")]
+#[schema(as = OrderStatus)]
 pub enum Status {
     /// Taken; stock and payment are being seen to.
     Pending,

@@ -527,11 +527,11 @@ pub fn request_refund(
     let Some(payment) = paid else {
         return Err(illegal(order, Status::Refunded));
     };
+    if matches!(order.status, Status::Cancelled | Status::Refunded) {
+        return Err(illegal(order, Status::Refunded));
+    }
     if order.cancellation.is_some() {
         return Err(Refusal::Busy);
-    }
-    if order.status == Status::Refunded {
-        return Err(illegal(order, Status::Refunded));
     }
     if pending_refund(order).is_some() {
         return Err(Refusal::RefundPending);

@@ -30,11 +30,14 @@ impl Clock {
         Self(Source::Fixed(Arc::new(AtomicI64::new(at.as_millisecond()))))
     }
 
-    /// The present moment.
+    /// The present moment, in whole milliseconds: what is stored of a time is what callers are shown.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Source::System => Timestamp::now(),
+            Source::System => {
+                let now = Timestamp::now();
+                Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+            }
             Source::Fixed(milliseconds) => {
                 Timestamp::from_millisecond(milliseconds.load(Ordering::SeqCst))
                     .unwrap_or(Timestamp::MAX)

@@ -126,6 +126,57 @@ mod tests {
         assert_eq!(import(&second.errors).errors, second.errors);
     }
 
+    /// Whether the errors file about a file of this header and row can be uploaded, its row rejected
+    /// once more.
+    fn comes_back(header: &str, row: &[u8]) -> bool {
+        let header = format!("Sale Date,Sale ID,Item name,Total Paid{header}\n");
+        let first = import_of(&[header.as_bytes(), row].concat());
+        assert!(first.good.is_empty() && !first.errors.is_empty());
+        let second = import_of(&first.errors);
+        let lines = |errors: &[u8]| errors.split(|byte| *byte == b'\n').count();
+        second.good.is_empty() && lines(&second.errors) == lines(&first.errors)
+    }
+
+    /// As [`import`], in the encoding that fits.
+    fn import_of(file: &[u8]) -> Import {
+        let tried = [Encoding::Utf8, Encoding::Windows1252].map(|encoding| {
+            let mut sink = Import::default();
+            let mut parser = Parser::new(Start::Beginning(encoding), Limits::default());
+            parser.feed(file, &mut sink)?;
+            parser.finish(&mut sink).map(|_| sink)
+        });
+        tried
+            .into_iter()
+            .find_map(Result::ok)
+            .expect("the file is good in one of its encodings")
+    }
+
+    #[test]
+    fn about_as_many_columns_as_may_be_it_can_be_uploaded() {
+        let most = Limits::default().columns;
+        let row = |cells: usize| format!("x,1,a,1{}\n", ",".repeat(cells - 4));
+        assert!(comes_back(&",x".repeat(most - 4), row(most).as_bytes()));
+        assert!(comes_back("", row(most).as_bytes()));
+    }
+
+    #[test]
+    fn about_a_header_as_long_as_may_be_it_can_be_uploaded() {
+        let rest = Limits::default().header_bytes - "Sale Date,Sale ID,Item name,Total Paid,".len();
+        let header = format!(",{}", "x".repeat(rest));
+        assert!(comes_back(&header, b"x,1,a,1,\n"));
+    }
+
+    #[test]
+    fn about_text_that_grows_as_it_is_written_it_can_be_uploaded() {
+        let header = ",x".repeat(100);
+        let quotes = format!("x{}", "\"".repeat(5_000));
+        let row = format!("x,1,a,1{}\n", format!(",{quotes}").repeat(100));
+        assert!(comes_back(&header, row.as_bytes()));
+        let euros = [&b","[..], &[0x80; 5_000]].concat().repeat(100);
+        let row = [b"x,1,a,1", &euros[..], b"\n"].concat();
+        assert!(comes_back(&header, &row));
+    }
+
     proptest! {
         #[test]
         fn a_mended_row_is_the_row_it_would_have_been(

@@ -95,6 +95,7 @@ pub struct ObjectVersion {
 /// Where an import stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = ImportStatus)]
 pub enum Status {
     /// Waiting for its file.
     Pending,

@@ -2,3 +2,12 @@
 //! sizes.
 
 mod chaos;
+mod crash_points;
+mod csv_corpus;
+mod fuzz;
+mod hardening;
+mod owasp;
+mod queues;
+mod responses;
+mod roles;
+mod supply;

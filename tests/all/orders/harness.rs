@@ -3,19 +3,14 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use functions::orders::{
-    execution::Executions,
-    steps::{Orders, StepError, confirm, inventory, payment},
-    sweep,
-};
+use functions::orders::{execution::Executions, sweep};
 use futures_util::future::LocalBoxFuture;
 use jiff::SignedDuration;
-use lambda_runtime::{Context as LambdaContext, Diagnostic, LambdaEvent};
+use lambda_runtime::{Context as LambdaContext, LambdaEvent};
 use serde_json::{Value, json};
 use shared::{
     orders::{
@@ -25,23 +20,22 @@ use shared::{
         store::{Committed, Created, OrderStore},
         testing,
     },
-    payments::{
-        gateway::Gateway,
-        sandbox::{Sandbox, model::Script},
-    },
+    payments::sandbox::model::Script,
     platform::{
         aws::{Connection, http_client},
         clock::Clock,
-        config::OrderSaga,
         ids::Random,
     },
     stock::store::StockStore,
     testing::Database,
 };
 
-use super::charge::charge;
-use super::machine::{ABORTED, Call, Execution, Machine, SAGA, Standing, service};
-use crate::support::faults::{Fault, Plan};
+use super::machine::{ABORTED, Call, Machine, Standing};
+use super::steps::{self, Kept};
+use crate::support::{
+    charge::charge,
+    faults::{Fault, Plan},
+};
 
 const TABLE: &str = "Commerce";
 
@@ -91,7 +85,7 @@ pub(crate) struct World {
     database: Database,
     clock: Clock,
     machine: Arc<Machine>,
-    executions: Arc<Mutex<BTreeMap<String, Execution>>>,
+    executions: Kept,
     is_redrivable: bool,
     notified: RefCell<Vec<Value>>,
     trouble: Cell<Option<(&'static str, Trouble)>>,
@@ -131,14 +125,6 @@ impl World {
         Connection::to_emulator(self.database.endpoint(), http)
     }
 
-    fn orders(&self, plan: &Arc<Plan>) -> Orders {
-        Orders {
-            store: OrderStore::new(self.connection(plan).dynamodb(), TABLE.to_owned()),
-            clock: self.clock.clone(),
-            random: Random::seeded(1),
-        }
-    }
-
     fn store(&self) -> OrderStore {
         OrderStore::new(self.database.client(), TABLE.to_owned())
     }
@@ -149,9 +135,8 @@ impl World {
 
     /// The service that keeps the executions.
     fn service(&self) -> Executions {
-        let http = service(&self.machine, &self.executions, self.is_redrivable);
-        let client = Connection::to_emulator("http://127.0.0.1:1", http).step_functions();
-        Executions::new(client, OrderSaga::new(SAGA))
+        let plan = Plan::none();
+        steps::service(&self.machine, &self.executions, self.is_redrivable, &plan)
     }
 
     /// A run of a function, as a process of its own.
@@ -161,25 +146,13 @@ impl World {
         function: &str,
         payload: Value,
     ) -> LocalBoxFuture<'static, Result<(), String>> {
-        let event = LambdaEvent::new(payload, LambdaContext::default());
-        let orders = self.orders(plan);
-        let sandbox = Sandbox::new(self.connection(plan).dynamodb(), TABLE.to_owned());
-        let function = function.to_owned();
-        Box::pin(async move {
-            let result = match function.as_str() {
-                "${InventoryStep}" => {
-                    inventory::handle(&inventory::Context { orders }, event).await
-                }
-                "${ConfirmStep}" => confirm::handle(&confirm::Context { orders }, event).await,
-                "${PaymentStep}" => {
-                    let gateway = Gateway::Sandbox(sandbox);
-                    payment::handle(&payment::Context { orders, gateway }, event).await
-                }
-                other => panic!("no function is substituted for {other}"),
-            };
-            let name = |error: StepError| Diagnostic::from(error).error_type;
-            result.map(drop).map_err(name)
-        })
+        steps::run(
+            function,
+            payload,
+            &self.connection(plan),
+            TABLE,
+            &self.clock,
+        )
     }
 
     async fn call(&self, call: Call) -> Result<(), String> {

@@ -1,11 +1,11 @@
 //! Orders: the saga step by step, and what the deployed stack makes of many and of hostile customers.
 
 mod api;
-pub(crate) mod charge;
 mod cost;
 mod harness;
 mod hostile;
 pub(crate) mod machine;
 mod races;
 mod saga;
-mod shelf;
+pub(crate) mod shelf;
+pub(crate) mod steps;

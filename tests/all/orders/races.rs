@@ -5,34 +5,18 @@ use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use aws_sdk_dynamodb::Client;
 use serde_json::json;
-use shared::{
-    orders::{
-        invariants::{Books, Charge, of_log, violations},
-        model::{CancelReason, Order, OrderId, Saga, Status},
-        rules,
-        store::{OrderStore, Span},
-    },
-    stock::{model::Stock, store::StockStore},
+use shared::orders::{
+    invariants::Charge,
+    model::{CancelReason, Order, OrderId, Saga, Status},
+    store::Span,
 };
 
-use super::{
-    charge::charge,
-    shelf::{order, place, product},
-};
-use crate::support::{
-    api::Answer,
-    bucket::{block_on, connection},
-    people,
-    stack::{unique, variable},
-};
-
-/// How long orders may take to come to rest, one after the other if need be.
-const PATIENCE: Duration = Duration::from_mins(5);
+use super::shelf::{order, place, product};
+use crate::support::{api::Answer, bucket::block_on, commerce::Table, people, stack::unique};
 
 fn buy(token: &str, sku: &str, key: &str) -> Answer {
     place(token, key, &order(&json!([{"sku": sku, "quantity": 1}])))
@@ -61,76 +45,6 @@ fn at_once<T: Send>(clients: usize, count: usize, work: impl Fn(usize) -> T + Sy
             .flat_map(|client| client.join().expect("a client fails no assertion"))
             .collect()
     })
-}
-
-/// The table that the stack keeps orders in.
-struct Table {
-    client: Client,
-    name: String,
-}
-
-impl Table {
-    fn of_the_stack() -> Self {
-        Self {
-            client: connection().dynamodb(),
-            name: variable("MILLRACE_COMMERCE_TABLE"),
-        }
-    }
-
-    fn orders(&self) -> OrderStore {
-        OrderStore::new(self.client.clone(), self.name.clone())
-    }
-
-    /// The orders, once nothing has to be done with any of them by itself.
-    async fn at_rest(&self, ids: &BTreeSet<OrderId>) -> Vec<Order> {
-        let (store, begun) = (self.orders(), Instant::now());
-        let mut rested = Vec::new();
-        for id in ids {
-            loop {
-                let order = store.get(id).await.unwrap().expect("it was taken");
-                if rules::is_settled(&order) {
-                    rested.push(order);
-                    break;
-                }
-                assert!(
-                    begun.elapsed() < PATIENCE,
-                    "{order:?} does not come to rest"
-                );
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-        rested
-    }
-
-    async fn stock(&self, sku: &str) -> Stock {
-        let stocks = StockStore::new(self.client.clone(), self.name.clone());
-        let stock = stocks.get(&sku.parse().unwrap()).await.unwrap();
-        stock.expect("the product has stock")
-    }
-
-    async fn charges(&self, orders: &[Order]) -> Vec<Charge> {
-        let mut charges = Vec::new();
-        for order in orders {
-            charges.extend(charge(&self.client, &self.name, order).await);
-        }
-        charges
-    }
-
-    /// Checks every invariant of orders that alone have moved `sku`, and of their events.
-    async fn check(&self, orders: &[Order], sku: &str) {
-        let books = Books {
-            orders,
-            stocks: &[self.stock(sku).await],
-            charges: &self.charges(orders).await,
-            running: &[],
-            settled: true,
-        };
-        assert_eq!(violations(&books), []);
-        for order in orders {
-            let events = self.orders().events(&order.id, 0, 100).await.unwrap();
-            assert_eq!(of_log(order, &events).unwrap(), [], "{events:?}");
-        }
-    }
 }
 
 #[test]
@@ -170,7 +84,7 @@ fn of_four_hundred_who_buy_one_of_a_hundred_a_hundred_get_it_and_pay_once() {
         let charges = table.charges(&orders).await;
         let captured = |charge: &&Charge| !charge.captured.amount().is_zero();
         assert_eq!(charges.iter().filter(captured).count(), 100);
-        table.check(&orders, &sku).await;
+        table.check(&orders, &[&sku]).await;
     });
 }
 
@@ -227,6 +141,6 @@ fn ten_racing_copies_of_each_of_two_hundred_requests_are_two_hundred_orders() {
         }
         assert_eq!(listed, KEYS);
         assert_eq!(table.stock(&sku).await.sold, 200);
-        table.check(&orders, &sku).await;
+        table.check(&orders, &[&sku]).await;
     });
 }

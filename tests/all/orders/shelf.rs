@@ -10,7 +10,7 @@ use crate::support::{
 const JSON: &str = "application/json";
 
 /// The sku of a new product at 10.00 SGD, of which there are `units`.
-pub(super) fn product(units: u32) -> String {
+pub(crate) fn product(units: u32) -> String {
     let sku = unique();
     let price = json!({"amount": "10.00", "currency": "SGD"});
     let product = json!({"sku": sku, "name": "A test's", "price": price});
@@ -26,7 +26,7 @@ pub(super) fn product(units: u32) -> String {
 }
 
 /// The body of an order of `items`.
-pub(super) fn order(items: &Value) -> Value {
+pub(crate) fn order(items: &Value) -> Value {
     json!({
         "items": items,
         "shipping_address": {"recipient": "A Test", "line1": "1 Raffles Place", "city": "Singapore", "country": "SG"},
@@ -35,7 +35,7 @@ pub(super) fn order(items: &Value) -> Value {
 }
 
 /// Places an order, or waits for the same request to be answered.
-pub(super) fn place(token: &str, key: &str, order: &Value) -> Answer {
+pub(crate) fn place(token: &str, key: &str, order: &Value) -> Answer {
     call("POST", "/api/orders")
         .token(token)
         .header("Idempotency-Key", key)

@@ -1,14 +1,11 @@
 //! Nothing that was accepted is lost: not when functions are killed, and not beside a message that
 //! nobody can read.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use aws_sdk_sqs::types::{QueueAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -19,11 +16,12 @@ use uuid::Uuid;
 
 use crate::support::bucket::{block_on, connection};
 use crate::support::lambda::invoke;
+use crate::support::processes::{kill, processes};
+use crate::support::queue::ShortVisibility;
 use crate::support::sensors::{
     NDJSON, aggregate, bulk, csv_rows, dead_letters, device, eventually, points, range, stored,
 };
 use crate::support::stack::{stack, unique};
-use crate::support::tree;
 
 const DEVICES: usize = 20;
 const BATCHES: usize = 200;
@@ -36,79 +34,9 @@ const SENDERS: usize = 4;
 const START: i64 = 1_748_736_000_000;
 const EVERY_MS: i64 = 3_000;
 
-/// Seconds after which a message comes back whose batch was killed. The template's is six times the
-/// function's timeout, which no test waits for.
-const VISIBILITY: &str = "4";
-
 /// Processes of a function that are killed at most: a message that is cut off five times would be
 /// given up on, as it should.
 const MOST_KILLED: usize = 40;
-
-/// The queue's attribute of a name.
-fn attribute(name: &QueueAttributeName) -> String {
-    let url = &stack().readings_queue_url;
-    let client = connection().sqs();
-    let get = client.get_queue_attributes().queue_url(url);
-    let get = get.attribute_names(name.clone());
-    let got = block_on(get.send()).expect("the queue answers");
-    let attributes = got.attributes.expect("the queue has attributes");
-    attributes[name].clone()
-}
-
-fn set_visibility(seconds: &str) {
-    let url = &stack().readings_queue_url;
-    let client = connection().sqs();
-    let set = client.set_queue_attributes().queue_url(url);
-    let set = set.attributes(QueueAttributeName::VisibilityTimeout, seconds);
-    block_on(set.send()).expect("the queue takes it");
-}
-
-/// The queue's visibility timeout shortened, until this goes.
-struct ShortVisibility(String);
-
-impl ShortVisibility {
-    fn set() -> Self {
-        let before = attribute(&QueueAttributeName::VisibilityTimeout);
-        set_visibility(VISIBILITY);
-        // What was received before would stay away for as long as it was to.
-        eventually("nothing in flight has the longer timeout", || {
-            attribute(&QueueAttributeName::ApproximateNumberOfMessagesNotVisible) == "0"
-        });
-        Self(before)
-    }
-}
-
-impl Drop for ShortVisibility {
-    fn drop(&mut self) {
-        set_visibility(&self.0);
-    }
-}
-
-/// Whether it is a function's that was deployed. Other tests start what was built by themselves.
-fn is_deployed(exe: &Path) -> bool {
-    exe.ends_with("bootstrap") && !exe.starts_with(tree::root().join("target"))
-}
-
-/// The processes of this stack's deployed function of a name.
-fn processes(name: &str) -> Vec<String> {
-    let here = format!("AWS_ENDPOINT_URL={}", stack().endpoint);
-    let named = format!("POWERTOOLS_SERVICE_NAME={name}");
-    let is_one = |process: &Path| {
-        let Ok(environment) = fs::read(process.join("environ")) else {
-            return false;
-        };
-        let variables: Vec<&[u8]> = environment.split(|byte| *byte == 0).collect();
-        variables.contains(&named.as_bytes())
-            && variables.contains(&here.as_bytes())
-            && fs::read_link(process.join("exe")).is_ok_and(|exe| is_deployed(&exe))
-    };
-    let entries = fs::read_dir("/proc").expect("the system tells of its processes");
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        .filter(|name| is_one(&Path::new("/proc").join(name)))
-        .collect()
-}
 
 /// Kills one of a function's processes at a time, at random, until told to stop.
 fn kill_at_random(name: &str, is_over: &AtomicBool) -> usize {
@@ -119,8 +47,7 @@ fn kill_at_random(name: &str, is_over: &AtomicBool) -> usize {
         if let Some(last) = found.len().checked_sub(1) {
             let last = u32::try_from(last).expect("there are few");
             let process = &found[random.up_to(last) as usize];
-            let kill = Command::new("kill").args(["-KILL", process]).status();
-            killed += usize::from(kill.is_ok_and(|status| status.success()));
+            killed += usize::from(kill(process));
         }
         thread::sleep(Duration::from_millis(50 + u64::from(random.up_to(200))));
     }
@@ -149,7 +76,7 @@ fn every_accepted_reading_is_counted_once_although_functions_are_killed_at_rando
             .expect("it is a time")
             .to_string()
     };
-    let visibility = ShortVisibility::set();
+    let visibility = ShortVisibility::of(&stack().readings_queue_url);
     let (is_over, next) = (AtomicBool::new(false), AtomicUsize::new(0));
     let killed = thread::scope(|scope| {
         let killers = ["sensor-store", "sensor-aggregate"].map(|name| {

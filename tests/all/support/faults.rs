@@ -1,7 +1,7 @@
-//! Faults below the SDK's retries: a connector that stops, or loses a reply, at a chosen write.
+//! Faults below the SDK's retries: a connector that stops, or loses a reply, at a chosen write or call.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -29,23 +29,38 @@ pub enum Fault {
     Held,
     /// As [`Fault::Held`], for any call, reads counted as well.
     HeldCall,
+    /// As [`Fault::DeathBefore`], for any call of any service.
+    DeathBeforeCall,
+    /// As [`Fault::DeathAfter`], for any call of any service.
+    DeathAfterCall,
 }
 
-/// Says which write goes wrong, and when it did.
+impl Fault {
+    /// Whether it counts every call, and not writes alone.
+    const fn is_of_calls(self) -> bool {
+        matches!(
+            self,
+            Self::HeldCall | Self::DeathBeforeCall | Self::DeathAfterCall
+        )
+    }
+}
+
+/// Says which write or call goes wrong, and when it did. One plan can be laid over the clients of several
+/// services, and counts their calls together.
 #[derive(Debug)]
 pub struct Plan {
     fault: Option<Fault>,
     refused: Option<&'static str>,
     at: usize,
     writes: AtomicUsize,
-    calls: AtomicUsize,
+    calls: Mutex<Vec<String>>,
     death: Notify,
     held: Notify,
     let_go: Notify,
 }
 
 impl Plan {
-    /// `fault` at the `at`th write, counted from 0.
+    /// `fault` at the `at`th write or call, counted from 0.
     pub fn new(fault: Fault, at: usize) -> Arc<Self> {
         Arc::new(Self {
             fault: Some(fault),
@@ -73,7 +88,7 @@ impl Plan {
             refused: None,
             at: usize::MAX,
             writes: AtomicUsize::new(0),
-            calls: AtomicUsize::new(0),
+            calls: Mutex::default(),
             death: Notify::new(),
             held: Notify::new(),
             let_go: Notify::new(),
@@ -83,6 +98,16 @@ impl Plan {
     /// Writes begun so far, retries included.
     pub fn writes(&self) -> usize {
         self.writes.load(Ordering::SeqCst)
+    }
+
+    /// The operations of the calls begun so far, retries included.
+    pub fn calls(&self) -> Vec<String> {
+        self.noted().clone()
+    }
+
+    /// A test that fails elsewhere must not hide behind this.
+    fn noted(&self) -> MutexGuard<'_, Vec<String>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `work` until it ends, or until the process is to die: then it is dropped where it is.
@@ -102,10 +127,10 @@ impl Plan {
     /// Whether as many writes or calls were made as it takes to be held up.
     pub fn was_held(&self) -> bool {
         let made = match self.fault {
-            Some(Fault::HeldCall) => &self.calls,
-            _ => &self.writes,
+            Some(Fault::HeldCall) => self.noted().len(),
+            _ => self.writes(),
         };
-        made.load(Ordering::SeqCst) > self.at
+        made > self.at
     }
 
     /// Wakes who waits for something to be held up, when nothing will be.
@@ -170,6 +195,34 @@ fn is_write(request: &HttpRequest) -> bool {
     .any(|write| operation.ends_with(write))
 }
 
+/// The operation that a request asks for, by the service's own name for it where the request says it.
+fn operation(request: &HttpRequest) -> String {
+    if let Some(target) = request.headers().get("x-amz-target") {
+        return target.rsplit('.').next().unwrap_or(target).to_owned();
+    }
+    let body = request.body().bytes().unwrap_or_default();
+    let said = std::str::from_utf8(body).unwrap_or_default();
+    let action = said.strip_prefix("Action=");
+    if let Some(action) = action.and_then(|rest| rest.split('&').next()) {
+        return action.to_owned();
+    }
+    let uri: http::Uri = request.uri().parse().unwrap_or_default();
+    let query = uri.query().unwrap_or_default();
+    if let Some(id) = query.split('&').find_map(|pair| pair.strip_prefix("x-id=")) {
+        return id.to_owned();
+    }
+    let method = request.method();
+    let path = uri.path().trim_matches('/');
+    match (method, path.split('/').next().unwrap_or_default()) {
+        ("POST", "v2") => "SendEmail".to_owned(),
+        ("HEAD", _) => "HeadObject".to_owned(),
+        ("POST", _) if query.contains("uploads") => "CreateMultipartUpload".to_owned(),
+        ("POST", _) if query.contains("uploadId=") => "CompleteMultipartUpload".to_owned(),
+        (_, first @ ("apikeys" | "usageplans")) => format!("{method} {first}"),
+        _ => format!("{method} /{path}"),
+    }
+}
+
 impl HttpConnector for FaultyConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let says = |text: &str| {
@@ -179,32 +232,35 @@ impl HttpConnector for FaultyConnector {
         if self.plan.refused.is_some_and(says) {
             return HttpConnectorFuture::ready(Err(ConnectorError::io("no answer".into())));
         }
-        let call = self.plan.calls.fetch_add(1, Ordering::SeqCst);
-        if self.plan.fault == Some(Fault::HeldCall) && call == self.plan.at {
-            let (inner, plan) = (self.inner.clone(), self.plan.clone());
-            return HttpConnectorFuture::new(async move {
-                plan.held.notify_one();
-                plan.let_go.notified().await;
-                inner.call(request).await
-            });
-        }
-        if !is_write(&request) {
-            return self.inner.call(request);
-        }
+        let call = {
+            let mut calls = self.plan.noted();
+            calls.push(operation(&request));
+            calls.len() - 1
+        };
+        let is_write = is_write(&request);
         let (inner, plan) = (self.inner.clone(), self.plan.clone());
         HttpConnectorFuture::new(async move {
-            let number = plan.writes.fetch_add(1, Ordering::SeqCst);
-            let fault = plan.fault.filter(|_| number == plan.at);
-            if fault == Some(Fault::DeathBefore) {
-                plan.die().await;
-            }
-            if fault == Some(Fault::Held) {
-                plan.held.notify_one();
-                plan.let_go.notified().await;
+            let write = is_write.then(|| plan.writes.fetch_add(1, Ordering::SeqCst));
+            let strikes = |fault: &Fault| {
+                let place = if fault.is_of_calls() {
+                    Some(call)
+                } else {
+                    write
+                };
+                place == Some(plan.at)
+            };
+            let fault = plan.fault.filter(strikes);
+            match fault {
+                Some(Fault::DeathBefore | Fault::DeathBeforeCall) => plan.die().await,
+                Some(Fault::Held | Fault::HeldCall) => {
+                    plan.held.notify_one();
+                    plan.let_go.notified().await;
+                }
+                _ => {}
             }
             let reply = inner.call(request).await;
             match fault {
-                Some(Fault::DeathAfter) => {
+                Some(Fault::DeathAfter | Fault::DeathAfterCall) => {
                     plan.die().await;
                     reply
                 }

@@ -21,7 +21,7 @@ pub(crate) fn aws(arguments: &[&str]) -> Command {
 }
 
 /// The deployed function behind a resource of the template.
-fn function(resource: &str) -> String {
+pub(crate) fn function(resource: &str) -> String {
     let _ = stack();
     let arguments = [
         "cloudformation",

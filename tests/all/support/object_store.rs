@@ -97,6 +97,15 @@ impl ObjectStore {
             .expect("no test panics while it holds the lock");
         objects.stored.get(path).cloned()
     }
+
+    /// The paths of all objects.
+    pub fn paths(&self) -> Vec<String> {
+        let objects = self
+            .objects
+            .lock()
+            .expect("no test panics while it holds the lock");
+        objects.stored.keys().cloned().collect()
+    }
 }
 
 #[derive(Debug)]

@@ -127,6 +127,24 @@ async fn a_batch_is_counted_by_day_and_what_cannot_be_is_put_aside_with_its_reas
     );
 }
 
+#[tokio::test]
+async fn an_event_that_no_table_takes_is_put_aside_alone() {
+    let database = Database::start(&[Table::new("Sales")]).await;
+    let context = context(database.client());
+    let good = paid(6, "2026-11-20", "1");
+    let endless = good.replace("ORD-20261120-7K3M9Q2D", &"x".repeat(2_500));
+    let batch = [good, endless, paid(16, "2026-11-20", "2")];
+    assert_eq!(run(&context, &batch).await, [""; 0]);
+    let (buried, day) = (context.failed.0.lock().unwrap().clone(), date(2026, 11, 20));
+    assert_eq!(buried.len(), 1, "{buried:?}");
+    assert_eq!(buried[0].0, "1");
+    let totals = context.store.totals(day, day).await.unwrap();
+    assert_eq!(
+        (totals[0].revenue.to_string(), totals[0].orders),
+        ("3".into(), 2)
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_table_that_is_down_brings_its_messages_again_and_they_count_then() {
     let down = answering(|_| {

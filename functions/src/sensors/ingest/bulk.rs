@@ -116,7 +116,7 @@ pub struct ReadingBody {
     params(
         ("backfill" = Option<bool>, Query, description = "Take readings older than raw data is kept"),
         ("precision" = Option<String>, Query, description = "Of line protocol: `ns` (unless said otherwise), `us`, `ms` or `s`"),
-        ("Content-Encoding" = Option<String>, Header, description = "`gzip` or `identity`"),
+        ("Content-Encoding" = Option<String>, Header, pattern = "^(gzip|x-gzip|identity)$", description = "`gzip` or `identity`"),
     ),
     request_body(content(
         (DeviceReadings = "application/json"),

@@ -297,6 +297,18 @@ async fn a_request_that_does_not_fit_is_refused_before_anything_is_made() {
             (422, "invalid-body"),
         ),
         (post(), json!({"name": "n"}), (422, "invalid-body")),
+        // A list of a request's members in their order is no request.
+        (post(), json!(["n", ["*"]]), (422, "invalid-body")),
+        (
+            post(),
+            json!({"name": 1, "devices": ["*"]}),
+            (422, "invalid-body"),
+        ),
+        (
+            post(),
+            json!({"name": "n", "devices": ["*", 1]}),
+            (422, "invalid-body"),
+        ),
         (
             post(),
             json!({"name": "n", "devices": ["*"], "secret": "x"}),

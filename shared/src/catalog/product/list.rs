@@ -15,6 +15,7 @@ use crate::{
 
 /// The order of a list. Products that are alike in it come by identifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ProductOrder)]
 pub enum Order {
     /// Latest first.
     #[default]

@@ -265,7 +265,10 @@ pub fn parse_details(body: &Value, currency: Currency) -> Result<Details, Vec<Fi
 /// The code and the words of what is wrong.
 pub fn parse_price(value: &Value, currency: Currency) -> Result<Money, (&'static str, String)> {
     let invalid = |detail: String| ("invalid-value", detail);
-    let price = Money::deserialize(value).map_err(|error| invalid(format!("price: {error}")))?;
+    let price = Money::deserialize(value).map_err(|_| {
+        let detail = r#"price must be such as {"amount": "34.90", "currency": "SGD"}"#;
+        invalid(detail.to_owned())
+    })?;
     if price.currency() != currency {
         let detail = format!("prices are in {currency}");
         return Err(("currency-mismatch", detail));

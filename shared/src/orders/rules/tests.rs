@@ -323,6 +323,13 @@ fn refund_and_cancellation_exclude_each_other() {
         refund_of(&cancelled, RefundOf::Everything),
         Err(Refusal::Busy)
     );
+    let closed = after(cancelled, given_back);
+    let closed = after(after(closed, release), super::cancelled);
+    let refused = refund_of(&closed, RefundOf::Everything);
+    assert!(
+        matches!(refused, Err(Refusal::IllegalTransition { .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -67,8 +67,10 @@ impl<T: DeserializeOwned> Json<T> {
 
 fn refuse(pointer: String, error: &serde_json::Error) -> Problem {
     if error.is_data() {
+        // The error's own words name types, which are nobody's business.
+        let detail = "what stands here is not what is asked for";
         Problem::unprocessable("invalid-body", "the body does not have the expected form")
-            .with_error(FieldError::new(pointer, "invalid-value", error.to_string()))
+            .with_error(FieldError::new(pointer, "invalid-value", detail))
     } else {
         Problem::bad_request("malformed-json", format!("the body is not JSON: {error}"))
     }
@@ -138,6 +140,24 @@ mod tests {
         let (status, code, shown) = problem(r#"{"items":[{"quantity":1},{"quantity":"two"}]}"#);
         assert_eq!((status, code.as_str()), (422, "invalid-body"));
         assert!(shown.contains("\"/items/1/quantity\""), "{shown}");
+    }
+
+    #[test]
+    fn a_body_that_does_not_fit_is_told_so_without_the_names_of_types() {
+        for body in [
+            r#""text""#,
+            r#"{"items":[{"quantity":-1}]}"#,
+            r#"{"items":[7]}"#,
+        ] {
+            let (status, _, shown) = problem(body);
+            assert_eq!(status, 422, "{body}");
+            assert!(
+                !["struct", "Order", "Item", "u32"]
+                    .iter()
+                    .any(|name| shown.contains(name)),
+                "{shown}"
+            );
+        }
     }
 
     #[test]

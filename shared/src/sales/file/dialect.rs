@@ -194,7 +194,7 @@ impl Dialect {
 }
 
 /// Whether `name` is one of [`Dialect::ERROR_COLUMNS`].
-fn is_error_column(name: &str) -> bool {
+pub(super) fn is_error_column(name: &str) -> bool {
     Dialect::ERROR_COLUMNS.contains(&name.trim())
 }
 

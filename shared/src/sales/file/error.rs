@@ -236,6 +236,9 @@ pub enum RowErrorCode {
     MalformedQuoting,
     /// A cell longer than [`Limits::cell_bytes`](super::Limits::cell_bytes).
     CellTooLarge,
+    /// More text in all cells together than
+    /// [`Limits::record_bytes`](super::Limits::record_bytes).
+    RowTooLarge,
     /// A required cell is empty or `---`.
     MissingValue,
     /// Not a date in an accepted spelling, or not a day of the calendar.
@@ -259,6 +262,7 @@ impl RowErrorCode {
             Self::TooManyCells => "too-many-cells",
             Self::MalformedQuoting => "malformed-quoting",
             Self::CellTooLarge => "cell-too-large",
+            Self::RowTooLarge => "row-too-large",
             Self::MissingValue => "missing-value",
             Self::InvalidDate => "invalid-date",
             Self::DateOutOfRange => "date-out-of-range",
@@ -338,6 +342,7 @@ mod tests {
             Code::TooManyCells,
             Code::MalformedQuoting,
             Code::CellTooLarge,
+            Code::RowTooLarge,
             Code::MissingValue,
             Code::InvalidDate,
             Code::DateOutOfRange,

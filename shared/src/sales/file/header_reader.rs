@@ -1,8 +1,9 @@
 //! Finds the header, and with it the dialect.
 
 use super::cell;
-use super::dialect::{Delimiter, Dialect, Encoding, familiarity};
+use super::dialect::{Delimiter, Dialect, Encoding, familiarity, is_error_column};
 use super::error::FileError;
+use super::formula::undefuse;
 use super::limits::Limits;
 use super::record_scanner::{RecordScanner, ScanError, Scanned, spans};
 
@@ -13,6 +14,8 @@ pub(super) struct HeaderReader {
     encoding: Encoding,
     byte_order_mark: bool,
     limits: Limits,
+    /// What a header may ask while it is not known whether it is an errors file's.
+    pub(super) room: Limits,
     /// The number of the header's row.
     pub(super) row: u64,
     /// Where in the file the header begins.
@@ -30,15 +33,17 @@ struct Attempt {
 
 impl HeaderReader {
     pub(super) fn new(encoding: Encoding, byte_order_mark: bool, limits: Limits) -> Self {
+        let room = limits.of_errors_file();
         let attempts = Delimiter::ALL.map(|delimiter| Attempt {
             delimiter,
-            scanner: RecordScanner::new(delimiter.byte(), limits.columns),
+            scanner: RecordScanner::new(delimiter.byte(), room.columns),
             refused: None,
         });
         Self {
             encoding,
             byte_order_mark,
             limits,
+            room,
             row: 1,
             offset: 0,
             attempts,
@@ -96,7 +101,17 @@ impl HeaderReader {
                 continue;
             }
             if attempt.scanner.in_quotes() {
-                attempt.refused = Some((0, FileError::UnclosedQuote { row: self.row }));
+                let (row, limit) = (self.row, self.limits.header_bytes);
+                let error = if carry.len() > limit {
+                    FileError::RecordTooLarge {
+                        row,
+                        limit,
+                        in_quotes: true,
+                    }
+                } else {
+                    FileError::UnclosedQuote { row }
+                };
+                attempt.refused = Some((0, error));
                 continue;
             }
             let position = u32::try_from(carry.len()).unwrap_or(u32::MAX);
@@ -128,14 +143,15 @@ impl HeaderReader {
                 }
                 Ok(cells) => {
                     let familiar = familiarity(&cells);
-                    Dialect::new(
-                        self.encoding,
-                        self.byte_order_mark,
-                        attempt.delimiter,
-                        cells,
-                    )
-                    .map(|dialect| (dialect, end))
-                    .map_err(|error| (familiar, error))
+                    let length = length(&attempt.scanner);
+                    let delimiter = attempt.delimiter;
+                    let found = match over_limits(&cells, length, self.row, &self.limits) {
+                        Some(error) => Err(error),
+                        None => Dialect::new(self.encoding, self.byte_order_mark, delimiter, cells),
+                    };
+                    found
+                        .map(|dialect| (dialect, end))
+                        .map_err(|error| (familiar, error))
                 }
             },
         };
@@ -191,13 +207,36 @@ impl HeaderReader {
     }
 }
 
+/// Why a header of `length` bytes with these cells is more than the limits allow. The columns of an
+/// errors file do not count, nor how its text is written: what it is about was within the limits.
+fn over_limits(cells: &[String], length: usize, row: u64, limits: &Limits) -> Option<FileError> {
+    let own = || cells.iter().filter(|name| !is_error_column(name));
+    let is_errors_file = own().count() < cells.len();
+    let text: usize = own().map(|name| undefuse(name).len()).sum();
+    let length = if is_errors_file { 0 } else { length };
+    if own().count() > limits.columns {
+        let limit = limits.columns;
+        return Some(FileError::TooManyColumns { row, limit });
+    }
+    (length.max(text) > limits.header_bytes).then_some(FileError::RecordTooLarge {
+        row,
+        limit: limits.header_bytes,
+        in_quotes: false,
+    })
+}
+
+/// How long a header is that the scanner has found the end of.
+fn length(scanner: &RecordScanner) -> usize {
+    scanner.ends().last().map_or(0, |end| *end as usize)
+}
+
 /// The header's cells, or how many bytes of it are valid UTF-8.
 fn header_cells(
     record: &[u8],
     scanner: &RecordScanner,
     encoding: Encoding,
 ) -> Result<Vec<String>, usize> {
-    let length = scanner.ends().last().map_or(0, |end| *end as usize);
+    let length = length(scanner);
     if encoding == Encoding::Utf8 {
         std::str::from_utf8(&record[..length]).map_err(|error| error.valid_up_to())?;
     }

@@ -9,7 +9,8 @@ pub struct Limits {
     pub record_bytes: usize,
     /// Most cells in a record. Values above 65,536 mean 65,536.
     pub columns: usize,
-    /// Longest cell, in bytes as they stand in the file.
+    /// Longest cell, in bytes that its text takes in UTF-8. All cells of a row together may take
+    /// `record_bytes`.
     pub cell_bytes: usize,
 }
 
@@ -26,6 +27,23 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Room for an errors file about a file within these limits: three columns more, a message, and
+    /// text that was Windows-1252 (three bytes for one at most) or that has its quotes doubled.
+    pub(super) fn of_errors_file(self) -> Self {
+        const MORE: usize = super::Dialect::ERROR_COLUMNS.len();
+        const MESSAGE: usize = 1 << 10;
+        // An apostrophe and two quotes.
+        const CELL: usize = 3;
+
+        let grown = |bytes: usize| 3 * bytes + CELL * self.columns + MESSAGE;
+        Self {
+            header_bytes: grown(self.header_bytes),
+            record_bytes: grown(self.record_bytes),
+            columns: self.columns + MORE,
+            cell_bytes: self.cell_bytes,
+        }
+    }
+
     pub(super) fn clamped(self) -> Self {
         let record_bytes = self.record_bytes.min(1 << 30);
         Self {

@@ -237,7 +237,8 @@ impl Parser {
         } else {
             slice
         };
-        let room = (self.limits.header_bytes + 1).saturating_sub(self.carry.len());
+        let most = header.room.header_bytes;
+        let room = (most + 1).saturating_sub(self.carry.len());
         let (taken, rest) = slice.split_at(slice.len().min(room));
         let known = self.carry.len();
         self.carry.extend_from_slice(taken);
@@ -247,9 +248,7 @@ impl Parser {
                 self.enter_rows(dialect, end, sink)?;
                 self.advance(rest, sink)
             }
-            None if self.carry.len() > self.limits.header_bytes => {
-                Err(header.too_large(&self.carry))
-            }
+            None if self.carry.len() > most => Err(header.too_large(&self.carry)),
             None => Ok(()),
         }
     }

@@ -15,6 +15,8 @@ use crate::sales::model::{Amount, Column, parse_date};
 pub(super) struct RowReader {
     pub(super) dialect: Dialect,
     limits: Limits,
+    /// The longest record, as it stands in the file.
+    longest: usize,
     scanner: RecordScanner,
     /// The number of the record under way.
     row: u64,
@@ -43,10 +45,16 @@ enum Verdict {
 impl RowReader {
     /// A reader whose first record has number `row`.
     pub(super) fn new(dialect: Dialect, limits: Limits, row: u64) -> Self {
-        let scanner = RecordScanner::new(dialect.delimiter().byte(), limits.columns);
+        let room = if dialect.is_errors_file() {
+            limits.of_errors_file()
+        } else {
+            limits
+        };
+        let scanner = RecordScanner::new(dialect.delimiter().byte(), room.columns);
         Self {
             dialect,
             limits,
+            longest: room.record_bytes,
             scanner,
             row,
             rows: 0,
@@ -67,7 +75,7 @@ impl RowReader {
         let mut from = 0;
         loop {
             let carried = carry.len();
-            let room = self.limits.record_bytes - carried;
+            let room = self.longest - carried;
             let window = slice.len().min(from + room + 1);
             let position = u32::try_from(carried).unwrap_or(u32::MAX);
             let scanned = self
@@ -93,7 +101,7 @@ impl RowReader {
                     }
                     return Err(FileError::RecordTooLarge {
                         row: self.row,
-                        limit: self.limits.record_bytes,
+                        limit: self.longest,
                         in_quotes: self.scanner.in_quotes(),
                     });
                 }
@@ -202,25 +210,35 @@ impl RowReader {
     /// Every cell on its own, for quotes, apostrophes, Windows-1252 and rejected rows.
     fn judge_slowly(&self, record: &Record<'_>, sink: &mut impl Sink) -> Verdict {
         let mut fault = None;
+        let mut length = 0;
         let cells: Vec<Cow<'_, str>> = spans(record.ends)
             .enumerate()
             .map(|(at, (start, end))| {
                 let (cell, well_quoted) =
                     cell::decode(&record.bytes[start..end], self.dialect.encoding());
-                if end - start > self.limits.cell_bytes {
+                let cell = if self.dialect.is_errors_file() {
+                    cell::bare(cell)
+                } else {
+                    cell
+                };
+                if !self.dialect.is_error_column(at) {
+                    length += cell.len();
+                }
+                if cell.len() > self.limits.cell_bytes {
                     fault.get_or_insert((at, CellFault::TooLarge(self.limits.cell_bytes)));
                 } else if !well_quoted {
                     fault.get_or_insert((at, CellFault::Quoting));
                 }
-                if self.dialect.is_errors_file() {
-                    cell::bare(cell)
-                } else {
-                    cell
-                }
+                cell
             })
             .collect();
+        let most = self.limits.record_bytes;
         let error = match fault {
             Some((at, fault)) => self.cell_error(record.row, at, &cells[at], fault),
+            None if length > most => {
+                let message = format!("row has more than {most} bytes of text");
+                RowError::row(record.row, RowErrorCode::RowTooLarge, message)
+            }
             None => match self.check_slowly(record, &cells) {
                 Ok(row) => {
                     sink.row(&row);

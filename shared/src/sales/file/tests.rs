@@ -294,6 +294,23 @@ fn a_cell_over_the_limit_rejects_its_row_only() {
 }
 
 #[test]
+fn a_row_of_windows_1252_whose_text_is_over_the_limit_in_utf_8_is_rejected_alone() {
+    let cell = [0x80_u8; 21_000];
+    let cells = [&cell[..], b","].concat().repeat(17);
+    let names = "x,".repeat(17);
+    let row = |sale: &[u8], cells: &[u8]| [cells, b"1/1/2025,", sale, b",a,1\n"].concat();
+    let file = [
+        names.as_bytes(),
+        b"Sale Date,Sale ID,Item name,Total Paid\n",
+        &row(b"1", &cells),
+        &row(b"2", &[&cell[..], &[b','; 17]].concat()),
+    ];
+    let mut sink = Brief::default();
+    run(&file, Encoding::Windows1252, &mut sink).expect("the file is good");
+    assert_eq!(sink.0, ["2 - \"\" row-too-large", "3 2025-01-01 2 a 1"]);
+}
+
+#[test]
 fn extra_columns_are_left_out_with_a_warning() {
     let file = "Sale Date,Staff ,Sale ID,Item name,Total Paid,,Till\n1/1/2025,a,1,x,1,b,c\n";
     let mut sink = Brief::default();

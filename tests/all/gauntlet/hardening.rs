@@ -1,0 +1,295 @@
+//! What every resource of a kind in the template has to have, whoever adds the next one.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::template::{of_type, resources, target, template};
+
+/// The resources of a kind by their properties; a rule over none would hold for ever.
+fn all(kind: &str) -> Vec<(String, Value)> {
+    let found = of_type(kind).into_iter();
+    let found: Vec<_> = found
+        .map(|(id, mut resource)| (id, resource["Properties"].take()))
+        .collect();
+    assert!(!found.is_empty(), "the template has no {kind}");
+    found
+}
+
+fn listed(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Null => Vec::new(),
+        single => vec![single],
+    }
+}
+
+/// Every statement of a policy anywhere in the template.
+fn statements(value: &Value, found: &mut Vec<Value>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(
+                listed(&members.get("Statement").cloned().unwrap_or_default())
+                    .into_iter()
+                    .cloned(),
+            );
+            members
+                .values()
+                .for_each(|member| statements(member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| statements(item, found)),
+        _ => {}
+    }
+}
+
+/// A setting that only production, or only what is not the local stage, has.
+fn only(condition: &str, on: &Value, off: &Value) -> Value {
+    json!({"Fn::If": [condition, on, off]})
+}
+
+#[test]
+fn every_queue_is_encrypted_and_gives_up_into_one_that_keeps_its_messages_longest() {
+    let queues = all("AWS::SQS::Queue");
+    let mut given_up = BTreeSet::new();
+    for (id, queue) in &queues {
+        assert_eq!(queue["SqsManagedSseEnabled"], true, "{id}");
+        assert!(queue["MessageRetentionPeriod"].is_u64(), "{id}");
+        if let Some(dead_letters) = target(&queue["RedrivePolicy"]["deadLetterTargetArn"]) {
+            given_up.insert(dead_letters.to_owned());
+        }
+    }
+    let alarms = of_type("AWS::CloudWatch::Alarm");
+    let is_watched = |id: &str| alarms.contains_key(&format!("{id}Filled"));
+    for (id, queue) in &queues {
+        if given_up.contains(id) || !queue["RedrivePolicy"].is_object() {
+            // The longest that there is: 14 days.
+            assert_eq!(queue["MessageRetentionPeriod"], 1_209_600, "{id}");
+            assert!(is_watched(id), "{id} has no dead letters and is none");
+            assert!(
+                queue["RedrivePolicy"].is_null(),
+                "{id} gives up what was given up"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_bucket_is_encrypted_private_and_takes_no_plain_http() {
+    for (id, bucket) in all("AWS::S3::Bucket") {
+        let blocked = &bucket["PublicAccessBlockConfiguration"];
+        for block in [
+            "BlockPublicAcls",
+            "BlockPublicPolicy",
+            "IgnorePublicAcls",
+            "RestrictPublicBuckets",
+        ] {
+            assert_eq!(blocked[block], true, "{id}: {block}");
+        }
+        let rule = &bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"][0];
+        let algorithm = &rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"];
+        assert_eq!(algorithm, "AES256", "{id}");
+        let ownership = &bucket["OwnershipControls"]["Rules"][0]["ObjectOwnership"];
+        assert_eq!(
+            ownership, "BucketOwnerEnforced",
+            "{id}: an access list counts"
+        );
+        let rules = listed(&bucket["LifecycleConfiguration"]["Rules"]);
+        assert!(!rules.is_empty(), "{id} keeps everything for ever");
+        let is_plain = |policy: &&(String, Value)| {
+            let statement = &policy.1["PolicyDocument"]["Statement"][0];
+            target(&policy.1["Bucket"]) == Some(&id)
+                && statement["Effect"] == "Deny"
+                && statement["Principal"] == "*"
+                && statement["Action"] == "s3:*"
+                && listed(&statement["Resource"]).len() == 2
+                && statement["Condition"] == json!({"Bool": {"aws:SecureTransport": "false"}})
+        };
+        let policies = all("AWS::S3::BucketPolicy");
+        assert_eq!(
+            policies.iter().filter(is_plain).count(),
+            1,
+            "{id} takes plain HTTP"
+        );
+    }
+}
+
+#[test]
+fn every_table_can_be_put_back_and_is_not_lost_with_the_stack() {
+    for (id, table) in all("AWS::DynamoDB::Table") {
+        let recovery = &table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"];
+        assert_eq!(
+            *recovery,
+            only("IsRemote", &json!(true), &json!(false)),
+            "{id}"
+        );
+        let protection = &table["DeletionProtectionEnabled"];
+        assert_eq!(
+            *protection,
+            only("IsProduction", &json!(true), &json!(false)),
+            "{id}"
+        );
+        assert_eq!(table["BillingMode"], "PAY_PER_REQUEST", "{id}");
+    }
+    let kept = [
+        "AWS::DynamoDB::Table",
+        "AWS::S3::Bucket",
+        "AWS::Cognito::UserPool",
+    ];
+    let retained = only("IsProduction", &json!("Retain"), &json!("Delete"));
+    for (id, resource) in resources() {
+        if kept.iter().any(|kind| resource["Type"] == *kind) {
+            for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+                assert_eq!(resource[policy], retained, "{id}: {policy}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_log_ends() {
+    for (id, group) in all("AWS::Logs::LogGroup") {
+        assert_eq!(
+            target(&group["RetentionInDays"]),
+            Some("LogRetentionDays"),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn a_service_acts_for_this_stack_alone() {
+    let mut found = Vec::new();
+    statements(&template(), &mut found);
+    let of_services = found
+        .iter()
+        .filter(|statement| !statement["Principal"]["Service"].is_null());
+    let mut checked = 0;
+    for statement in of_services {
+        checked += 1;
+        // Only the service itself takes on the role, and what it may then do is its account's.
+        if statement["Action"] == "sts:AssumeRole" {
+            continue;
+        }
+        let sources = &statement["Condition"]["ArnEquals"]["aws:SourceArn"];
+        let sources = listed(sources);
+        assert!(!sources.is_empty(), "anybody may send it here: {statement}");
+        for source in sources {
+            // A rule's own Arn, not a pattern.
+            assert!(
+                source["Fn::GetAtt"].is_array() && target(source).is_some(),
+                "{statement}"
+            );
+        }
+    }
+    assert!(checked > 3, "{checked} statements name a service");
+    for (id, permission) in all("AWS::Lambda::Permission") {
+        assert!(
+            target(&permission["SourceArn"]).is_some(),
+            "{id}: anybody's may call"
+        );
+    }
+}
+
+#[test]
+fn only_what_denies_is_said_of_everybody() {
+    let mut found = Vec::new();
+    statements(&template(), &mut found);
+    for statement in found {
+        let everybody = statement["Principal"] == "*" || statement["Principal"]["AWS"] == "*";
+        assert!(!everybody || statement["Effect"] == "Deny", "{statement}");
+    }
+}
+
+/// Whether a text of the template refers to a parameter.
+fn refers(value: &Value, parameter: &str) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(name, member)| {
+            (name == "Ref" && member == parameter) || refers(member, parameter)
+        }),
+        Value::Array(items) => items.iter().any(|item| refers(item, parameter)),
+        Value::String(text) => text.contains(&format!("${{{parameter}}}")),
+        _ => false,
+    }
+}
+
+#[test]
+fn a_secret_is_neither_shown_nor_given_to_a_function_nor_printed() {
+    let template = template();
+    let parameters = template["Parameters"]
+        .as_object()
+        .expect("the template has parameters");
+    let is_secret = |name: &str| {
+        let name = name.to_lowercase();
+        let words = ["secret", "password", "token", "apikey"];
+        words.iter().any(|word| name.contains(word)) && !name.ends_with("arn")
+    };
+    let mut secrets = 0;
+    for (name, parameter) in parameters {
+        if !is_secret(name) {
+            continue;
+        }
+        secrets += 1;
+        assert_eq!(parameter["NoEcho"], true, "{name} is shown");
+        assert!(
+            parameter["Default"].is_null() || parameter["Default"] == "",
+            "{name} stands in the template"
+        );
+        assert!(!refers(&template["Outputs"], name), "{name} is printed");
+        for (id, function) in all("AWS::Serverless::Function") {
+            assert!(
+                !refers(&function["Environment"], name),
+                "{id} reads {name} in the open"
+            );
+        }
+    }
+    assert!(secrets > 0, "there is a secret among the parameters");
+}
+
+#[test]
+fn the_api_limits_calls_and_logs_no_bodies() {
+    for (id, api) in all("AWS::Serverless::Api") {
+        let settings = listed(&api["MethodSettings"]);
+        assert!(!settings.is_empty(), "{id}");
+        for setting in settings {
+            assert_eq!(setting["DataTraceEnabled"], false, "{id} logs bodies");
+            assert!(setting["ThrottlingRateLimit"].is_u64(), "{id}");
+            assert!(setting["ThrottlingBurstLimit"].is_u64(), "{id}");
+        }
+        let format = api["AccessLogSetting"]["Format"]
+            .as_str()
+            .expect("it has a format");
+        // https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
+        for personal in [
+            "identity.",
+            "authorizer",
+            "$input",
+            "querystring",
+            "$context.path",
+        ] {
+            assert!(!format.contains(personal), "{id} logs {personal}");
+        }
+    }
+}
+
+#[test]
+fn a_function_runs_on_a_runtime_that_is_looked_after_and_not_for_ever() {
+    let globals = &template()["Globals"]["Function"];
+    assert_eq!(globals["Runtime"], "provided.al2023");
+    for (id, function) in all("AWS::Serverless::Function") {
+        assert!(
+            function["Runtime"].is_null(),
+            "{id} has a runtime of its own"
+        );
+        assert!(
+            function["Timeout"]
+                .as_u64()
+                .is_some_and(|seconds| seconds <= 900),
+            "{id}"
+        );
+        assert!(
+            function["FunctionUrlConfig"].is_null(),
+            "{id} can be called past the API"
+        );
+        assert!(function["Role"].is_null(), "{id} shares a role");
+    }
+}
