@@ -38,7 +38,7 @@ use shared::{
 
 use super::{below, once_in};
 use crate::support::{
-    chaos::{Chaos, Queues, paused},
+    chaos::{Chaos, Fault, Queues, paused},
     gauntlet::{figure, seed, sized},
 };
 
@@ -356,5 +356,32 @@ fn messages_are_done_in_the_end_and_counted_once() {
         figure(CHECK, "letters sent", *world.sent.lock().unwrap());
         figure(CHECK, "violations", 0);
         world.chaos.report();
+    });
+}
+
+#[test]
+fn an_outage_is_told_in_time_and_made_up_for() {
+    paused(async {
+        for outage in Fault::OUTAGES {
+            let mut world = World::start(seed()).await;
+            world.chaos.outage(None);
+            for _ in 0..8 {
+                Box::pin(world.paid()).await;
+            }
+            world.chaos.outage(Some(outage));
+            world.sign_up("late").await;
+            Box::pin(world.revenue()).await;
+            Box::pin(world.notify()).await;
+            world.chaos.outage(None);
+            for _ in 0..5 {
+                world.clock.advance(SignedDuration::from_mins(91));
+                Box::pin(world.revenue()).await;
+                Box::pin(world.notify()).await;
+            }
+            for queue in [REVENUE, NOTIFICATIONS, DEAD_LETTERS, POISON] {
+                let left = world.queues.bodies(queue);
+                assert!(left.is_empty(), "{outage}: {queue}: {left:?}");
+            }
+        }
     });
 }

@@ -63,7 +63,7 @@ use crate::{
         machine::{Call, Execution, Machine, SAGA, Standing, service},
     },
     support::{
-        chaos::{Chaos, paused},
+        chaos::{Chaos, Fault, paused},
         gauntlet::{figure, seed, sized},
     },
 };
@@ -527,5 +527,34 @@ fn no_unit_no_cent_and_no_order_is_lost_or_counted_twice() {
         figure(CHECK, "orders paid", paid.count());
         figure(CHECK, "violations", 0);
         world.chaos.report();
+    });
+}
+
+#[test]
+fn an_outage_is_told_in_time_and_made_up_for() {
+    paused(async {
+        for outage in Fault::OUTAGES {
+            let mut world = Box::pin(World::start(seed())).await;
+            world.chaos.outage(None);
+            let processes = world.processes();
+            for _ in 0..6 {
+                Box::pin(world.minute(&processes)).await;
+            }
+            let id = world.place(&processes, 0, 1_000_000).await;
+            world.placed.push((id, 0));
+            world.clock.advance(SignedDuration::from_mins(6));
+            world.chaos.outage(Some(outage));
+            Box::pin(world.execute(&processes)).await;
+            world.sweep(&processes).await;
+            let wanted = world.wanted();
+            let ask = Ask::post(&world.customers[0], "/api/orders/")
+                .key("in-vain")
+                .json(&wanted);
+            processes.site.ask(&ask).await;
+            world.chaos.outage(None);
+            Box::pin(world.rest(&processes)).await;
+            world.redrive();
+            Box::pin(world.rest(&processes)).await;
+        }
     });
 }

@@ -48,7 +48,7 @@ use super::{
     site::{Ask, Site},
 };
 use crate::support::{
-    chaos::{Chaos, Queues, paused},
+    chaos::{Chaos, Fault, Queues, paused},
     gauntlet::{figure, seed, sized},
     object_store::{ObjectStore, etag},
 };
@@ -477,5 +477,35 @@ fn sales_are_what_the_files_say_each_row_once() {
         figure(CHECK, "imports taken back", world.undone);
         figure(CHECK, "violations", 0);
         world.chaos.report();
+    });
+}
+
+#[test]
+fn an_outage_is_told_in_time_and_made_up_for() {
+    paused(async {
+        for outage in Fault::OUTAGES {
+            let mut world = World::start(seed()).await;
+            world.chaos.outage(None);
+            let processes = world.processes();
+            Box::pin(world.import(&processes)).await;
+            let file = world.file();
+            let event = world.put(&file);
+            world.chaos.outage(Some(outage));
+            let run = |context| handle(&processes.import, LambdaEvent::new(event.clone(), context));
+            let _ = Box::pin(world.chaos.invoke("SalesImport", run)).await;
+            let path = "/api/metrics/revenue/?start=2025-03-01&end=2025-04-01";
+            processes.revenue.ask(&Ask::get(&world.admin, path)).await;
+            processes
+                .sales
+                .ask(&Ask::get(&world.admin, "/api/sales/imports"))
+                .await;
+            world.chaos.outage(None);
+            world.deliver(&processes, &event).await;
+            Box::pin(world.import(&processes)).await;
+            let stored = world
+                .day(&world.store(), file.rows.first().expect("it has rows").0)
+                .await;
+            assert!(!stored.is_empty(), "{outage}");
+        }
     });
 }

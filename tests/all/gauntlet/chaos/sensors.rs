@@ -25,7 +25,7 @@ use crate::{
         DEVICES, Distinct, METRICS, hours_and_days_agree, minutes_agree, raw_data_agrees, value,
     },
     support::{
-        chaos::{Chaos, Queues, paused},
+        chaos::{Chaos, Fault, Queues, paused},
         gauntlet::{figure, seed, sized},
     },
 };
@@ -232,5 +232,37 @@ fn readings_accepted_are_stored_and_rolled_up_as_a_plain_fold() {
         figure(CHECK, "distinct readings", readings);
         figure(CHECK, "violations", 0);
         world.chaos.report();
+    });
+}
+
+#[test]
+fn an_outage_is_told_in_time_and_made_up_for() {
+    paused(async {
+        for outage in Fault::OUTAGES {
+            let mut world = World::start(seed()).await;
+            for _ in 0..60 {
+                world.accept();
+            }
+            world.chaos.outage(None);
+            let (storing, aggregating) = (world.storing(), world.aggregating());
+            while world.deliver(&storing, 1).await {
+                let half = world.queues.bodies(READINGS).len() < 30;
+                world.chaos.outage(half.then_some(outage));
+                if half {
+                    break;
+                }
+            }
+            let event = world.queues.receive(READINGS, 50).expect("half is left");
+            let sent = serde_json::from_value(event).unwrap();
+            let run = |context| storage::handle(&storing, LambdaEvent::new(sent, context));
+            let _ = world.chaos.invoke("SensorStore", run).await;
+            world.aggregate(&aggregating).await;
+            world.chaos.outage(None);
+            // Who was not hidden comes again after its queue's time.
+            world.clock.advance(SignedDuration::from_mins(95));
+            world.rest().await;
+            let agreed = minutes_agree(&world.store(), &world.accepted).await;
+            agreed.unwrap_or_else(|error| panic!("{error}: {outage}"));
+        }
     });
 }

@@ -30,6 +30,16 @@ pub(crate) enum Fault {
     Stale,
 }
 
+impl Fault {
+    /// What a service that is down or overwhelmed does to every call.
+    pub(crate) const OUTAGES: [Self; 4] = [
+        Self::Hang,
+        Self::Throttled,
+        Self::Cancelled,
+        Self::Unprocessed,
+    ];
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

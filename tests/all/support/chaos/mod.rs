@@ -120,6 +120,7 @@ pub(crate) struct Chaos {
     clock: Clock,
     budgets: BTreeMap<String, Duration>,
     is_calm: AtomicBool,
+    outage: Mutex<Option<Fault>>,
     invocations: AtomicU64,
     marks: Mutex<Marks>,
     replica: Mutex<Option<Replica>>,
@@ -145,6 +146,7 @@ impl Chaos {
             clock: clock.clone(),
             budgets: budgets(),
             is_calm: AtomicBool::new(false),
+            outage: Mutex::default(),
             invocations: AtomicU64::new(0),
             marks: Mutex::default(),
             replica: Mutex::default(),
@@ -167,6 +169,13 @@ impl Chaos {
 
     /// From now on everything goes well.
     pub(crate) fn calm(&self) {
+        self.is_calm.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on `fault` meets every call that it applies to, and nothing else goes wrong; or, given none,
+    /// it is over.
+    pub(crate) fn outage(&self, fault: Option<Fault>) {
+        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = fault;
         self.is_calm.store(true, Ordering::SeqCst);
     }
 
@@ -293,10 +302,14 @@ impl Chaos {
     }
 
     fn draw(&self, call: &Call, random: &Random) -> Option<Fault> {
+        let kinds = call.faults(self.replica().is_some());
+        let outage = *self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fault) = outage.filter(|fault| kinds.contains(fault)) {
+            return Some(fault);
+        }
         if self.is_calm() {
             return None;
         }
-        let kinds = call.faults(self.replica().is_some());
         let mut marks = self.marks();
         let key = |fault: Fault| (call.operation.clone(), fault);
         for kind in &kinds {
