@@ -58,12 +58,10 @@ use super::{
     site::{Ask, Site},
 };
 use crate::{
-    orders::{
-        charge::charge,
-        machine::{Call, Execution, Machine, SAGA, Standing, service},
-    },
+    orders::machine::{Call, Execution, Machine, SAGA, Standing, service},
     support::{
         chaos::{Chaos, Fault, paused},
+        charge::charge,
         gauntlet::{figure, seed, sized},
     },
 };
