@@ -71,7 +71,7 @@ impl Request {
                 let ids = imports.iter().filter_map(|import| import["id"].as_str());
                 let id = ids
                     .into_iter()
-                    .find(|id| is_direct(&id))
+                    .find(|id| is_direct(id))
                     .expect("it is listed");
                 Ask::new(admin(), Method::DELETE, format!("{IMPORTS}/{id}")).matching("*")
             }

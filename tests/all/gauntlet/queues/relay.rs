@@ -136,7 +136,7 @@ impl Bus {
         json!({ "EventId": id })
     }
 
-    /// Notes what EventBridge would not take.
+    /// Notes what `EventBridge` would not take.
     /// <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html>
     fn inspect(&self, entries: &[Value]) {
         let text = |entry: &Value, name: &str| entry[name].as_str().map_or(0, str::len);
