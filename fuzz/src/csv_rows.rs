@@ -22,13 +22,13 @@ struct Row {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Rows {
+struct Read {
     rows: Vec<Row>,
     errors: Vec<u8>,
     dialect: Option<Dialect>,
 }
 
-impl Sink for Rows {
+impl Sink for Read {
     fn header(&mut self, dialect: &Dialect) {
         errors_file::write_header(&mut self.errors, dialect);
         self.dialect = Some(dialect.clone());
@@ -56,14 +56,14 @@ impl Sink for Rows {
     }
 }
 
-fn read(slices: &[&[u8]], encoding: Encoding) -> Result<(Summary, Rows), FileError> {
-    let mut rows = Rows::default();
+fn read(slices: &[&[u8]], encoding: Encoding) -> Result<(Summary, Read), FileError> {
+    let mut found = Read::default();
     let mut parser = Parser::new(Start::Beginning(encoding), Limits::default());
     for slice in slices {
-        parser.feed(slice, &mut rows)?;
+        parser.feed(slice, &mut found)?;
     }
-    let summary = parser.finish(&mut rows)?;
-    Ok((summary, rows))
+    let summary = parser.finish(&mut found)?;
+    Ok((summary, found))
 }
 
 /// The records that hold anything but blanks.
@@ -97,10 +97,10 @@ pub fn check(bytes: &[u8]) {
         },
         read => read,
     };
-    let Ok((summary, rows)) = whole else { return };
-    assert_eq!(summary.rows + summary.rejected, rows.rows.len() as u64);
+    let Ok((summary, found)) = whole else { return };
+    assert_eq!(summary.rows + summary.rejected, found.rows.len() as u64);
     assert_eq!(summary.bytes, file.len() as u64);
-    let numbers = rows.rows.windows(2);
+    let numbers = found.rows.windows(2);
     assert!(
         numbers
             .into_iter()
@@ -109,12 +109,12 @@ pub fn check(bytes: &[u8]) {
 
     let is_blank = |char: char| matches!(char, ' ' | '\t');
     let holds = |row: &&Row| !row.cells.iter().all(|cell| cell.chars().all(is_blank));
-    let whole: Vec<&Row> = rows.rows.iter().filter(holds).collect();
+    let kept: Vec<&Row> = found.rows.iter().filter(holds).collect();
     let others = elsewhere(&file);
     // A row of quoted blanks is a row here; nobody sees the quotes there.
-    assert_eq!(whole.len(), others.len(), "rows");
+    assert_eq!(kept.len(), others.len(), "rows");
     let is_utf8 = summary.dialect.encoding() == Encoding::Utf8;
-    for (row, other) in whole.iter().zip(&others) {
+    for (row, other) in kept.iter().zip(&others) {
         assert_eq!(row.cells.len(), other.len(), "cells of row {}", row.number);
         if is_utf8 && row.code != Some(RowErrorCode::MalformedQuoting) {
             let own: Vec<&[u8]> = row.cells.iter().map(String::as_bytes).collect();
@@ -123,7 +123,8 @@ pub fn check(bytes: &[u8]) {
     }
 
     if summary.rejected > 0 {
-        let (again, _) = read(&[&rows.errors], Encoding::Utf8).expect("an errors file can be read");
+        let (again, _) =
+            read(&[&found.errors], Encoding::Utf8).expect("an errors file can be read");
         assert_eq!(
             again.rows + again.rejected,
             summary.rejected,

@@ -10,8 +10,11 @@ pub mod idempotency_key;
 pub mod json_readings;
 pub mod line_protocol;
 
+/// Tries an input; panics where something does not hold.
+pub type Check = fn(&[u8]);
+
 /// Every target, by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Check); 8] = [
     ("csv_rows", csv_rows::check),
     ("cursor", cursor::check),
     ("dates_and_decimals", dates_and_decimals::check),

@@ -443,15 +443,13 @@ impl Draft {
                 Fate::Good { .. } => {
                     let cells = row(line);
                     let identity = identity(line, &cells).expect("the line is good");
-                    match stored.get_mut(&identity).filter(|left| **left > 0) {
-                        Some(left) => {
-                            *left -= 1;
-                            taken.duplicate += 1;
-                        }
-                        None => {
-                            taken.imported += 1;
-                            taken.store(&identity.1, identity.3, cells);
-                        }
+                    let left = stored.get_mut(&identity).filter(|left| **left > 0);
+                    if let Some(left) = left {
+                        *left -= 1;
+                        taken.duplicate += 1;
+                    } else {
+                        taken.imported += 1;
+                        taken.store(&identity.1, identity.3, cells);
                     }
                 }
             }

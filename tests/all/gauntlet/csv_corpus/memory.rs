@@ -214,7 +214,7 @@ async fn import(file: Vec<u8>) -> (Import, u64) {
         .send(event)
         .await
         .expect("the function asks for its event");
-    let answer = tokio::time::timeout(Duration::from_secs(600), answer.recv()).await;
+    let answer = tokio::time::timeout(Duration::from_mins(10), answer.recv()).await;
     let answer = answer
         .expect("the function answers")
         .expect("the function answers");

@@ -124,7 +124,7 @@ fn run(cases: &[Case]) -> Vec<String> {
         let desks: Vec<_> = (0..DESKS)
             .map(|first| scope.spawn(move || work(first)))
             .collect();
-        let ended = desks.into_iter().map(|desk| desk.join());
+        let ended = desks.into_iter().map(thread::ScopedJoinHandle::join);
         let faults = ended.map(|faults| faults.expect("nothing panics, whatever the file"));
         faults.flatten().collect()
     })

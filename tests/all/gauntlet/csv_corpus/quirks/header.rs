@@ -48,6 +48,7 @@ fn missing(name: &'static str, column: usize) -> Quirk {
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a list of quirks")]
 pub(super) fn quirks() -> Vec<Quirk> {
     vec![
         quirk("columns in reverse", HEADER, |draft| draft.header.reverse()),
@@ -55,7 +56,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             draft.header.sort_by(|one, other| one.name.cmp(&other.name));
         }),
         quirk("columns turned by seven", HEADER, |draft| {
-            draft.header.rotate_left(7)
+            draft.header.rotate_left(7);
         }),
         renamed("header in capitals", 0, str::to_uppercase),
         renamed("header in small letters", 0, str::to_lowercase),
@@ -137,19 +138,19 @@ pub(super) fn quirks() -> Vec<Quirk> {
             "duplicate-header",
             |header| {
                 header.push(header[NOTES].clone());
-                header[19].name = " NOTES ".to_owned();
+                " NOTES ".clone_into(&mut header[19].name);
             },
         ),
         refused("two names of the total", 0, "duplicate-header", |header| {
             header.push(header[PAID].clone());
-            header[19].name = "total paid".to_owned();
+            "total paid".clone_into(&mut header[19].name);
         }),
         refused(
             "header with a hard space within",
             ENCODING,
             "missing-headers",
             |header| {
-                header[DATE].name = "Sale\u{A0}Date".to_owned();
+                "Sale\u{A0}Date".clone_into(&mut header[DATE].name);
             },
         ),
         refused(
@@ -157,7 +158,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             0,
             "missing-headers",
             |header| {
-                header[DATE].name = "Sale  Date".to_owned();
+                "Sale  Date".clone_into(&mut header[DATE].name);
             },
         ),
         refused(
@@ -165,7 +166,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             0,
             "missing-headers",
             |header| {
-                header[DATE].name = "Sale\nDate".to_owned();
+                "Sale\nDate".clone_into(&mut header[DATE].name);
             },
         ),
         refused(
@@ -173,7 +174,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             ENCODING,
             "missing-headers",
             |header| {
-                header[DATE].name = "Sale Date\u{200B}".to_owned();
+                "Sale Date\u{200B}".clone_into(&mut header[DATE].name);
             },
         ),
         refused(
@@ -181,7 +182,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             ENCODING,
             "missing-headers",
             |header| {
-                header[DATE].name = "Sаle Dаte".to_owned();
+                "Sаle Dаte".clone_into(&mut header[DATE].name);
             },
         ),
         refused(
@@ -189,7 +190,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             0,
             "missing-headers",
             |header| {
-                header[DATE].name = "Verkaufsdatum".to_owned();
+                "Verkaufsdatum".clone_into(&mut header[DATE].name);
             },
         ),
         refused("header of underscores", 0, "missing-headers", |header| {
@@ -198,7 +199,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             }
         }),
         quirk("NUL in the header", HEADER, |draft| {
-            draft.header[NOTES].name = "No\0tes".to_owned();
+            "No\0tes".clone_into(&mut draft.header[NOTES].name);
             draft.refuse(Stage::Header, "binary-file");
         }),
         quirk("no header", ALONE, |draft| {
@@ -207,7 +208,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
                 .iter_mut()
                 .zip(["3/1/2025", "1", "3971", "Rope"])
             {
-                head.name = text.to_owned();
+                text.clone_into(&mut head.name);
             }
             draft.header.truncate(4);
             draft.refuse(Stage::Header, "missing-headers");

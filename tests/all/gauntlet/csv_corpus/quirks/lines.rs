@@ -33,6 +33,7 @@ fn known(draft: &Draft, sale: &str) -> Line {
         .clone()
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a list of quirks")]
 pub(super) fn quirks() -> Vec<Quirk> {
     vec![
         shaped("a cell too few", Shape::Less(1), "too-few-cells"),

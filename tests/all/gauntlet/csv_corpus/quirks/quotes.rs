@@ -5,6 +5,7 @@ use super::{
     ALONE, HEADER, OPTIONAL, QUOTES, Quirk, TAIL, bad_cell, good_cell, good_sale, quirk, sale,
 };
 
+#[expect(clippy::too_many_lines, reason = "it is a list of quirks")]
 pub(super) fn quirks() -> Vec<Quirk> {
     // The last cell of a line may be any column, so cells that swallow what follows come with the
     // quotes that close them.
@@ -124,7 +125,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             draft.unseen += 1;
         }),
         quirk("every cell within quotes", QUOTES, |draft| {
-            draft.always_quoted = true
+            draft.always_quoted = true;
         }),
         quirk("quote that is never closed", TAIL | QUOTES, |draft| {
             draft

@@ -62,6 +62,7 @@ fn foreign_noise(
     draft.insert(line);
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a list of quirks")]
 pub(super) fn quirks() -> Vec<Quirk> {
     vec![
         good_cell("cell as long as may be", 0, ITEM, plain(noise(CELL))),
@@ -124,7 +125,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             draft.refuse(Stage::Rows, "too-many-columns");
         }),
         quirk("header of 256 columns", HEADER, |draft| {
-            widened(draft, COLUMNS)
+            widened(draft, COLUMNS);
         }),
         quirk("header of 256 columns, a row rejected", HEADER, |draft| {
             widened(draft, COLUMNS);

@@ -40,12 +40,13 @@ fn stray(name: &'static str, bytes: &'static [u8]) -> Quirk {
     good_cell(name, ENCODING, ITEM, plain(bytes))
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a list of quirks")]
 pub(super) fn quirks() -> Vec<Quirk> {
     let separators = |count: usize| vec![SEPARATOR; count];
     vec![
         quirk("nothing odd", 0, |_| {}),
         quirk("byte order mark", START | ENCODING, |draft| {
-            draft.mark = BYTE_ORDER_MARK
+            draft.mark = BYTE_ORDER_MARK;
         }),
         quirk(
             "byte order mark twice",
@@ -73,7 +74,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
         wide("UTF-32 little without a mark", b"", 4, false),
         wide("UTF-32 big without a mark", b"", 4, true),
         quirk("Windows-1252", ENCODING, |draft| {
-            draft.encoding = Encoding::Windows1252
+            draft.encoding = Encoding::Windows1252;
         }),
         quirk("Windows-1252 with a euro and quotes", ENCODING, |draft| {
             draft.encoding = Encoding::Windows1252;
@@ -101,7 +102,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
         ),
         ends("CRLF", "\r\n"),
         quirk("LF and CRLF in turn", ENDS, |draft| {
-            draft.ends = Ends::Mixed
+            draft.ends = Ends::Mixed;
         }),
         quirk("CR alone", ENDS, |draft| {
             draft.ends = Ends::Each("\r");
@@ -116,7 +117,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
             draft.refuse(Stage::Rows, "lone-carriage-return");
         }),
         quirk("no line end at the end", TAIL, |draft| {
-            draft.last_end = Some("")
+            draft.last_end = Some("");
         }),
         quirk("CR at the end", TAIL, |draft| draft.last_end = Some("\r")),
         quirk("carriage return within a cell", ENDS, |draft| {
@@ -163,7 +164,7 @@ pub(super) fn quirks() -> Vec<Quirk> {
                 .collect();
         }),
         quirk("blank lines before the header", START, |draft| {
-            draft.lead = "\n\n \n"
+            draft.lead = "\n\n \n";
         }),
         quirk("header indented", START, |draft| draft.lead = "   "),
         quirk("line that names the separator", START, |draft| {
