@@ -471,7 +471,7 @@ mod tests {
         }
 
         async fn hide(&self, _: &SqsMessage, _: u32) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
