@@ -109,12 +109,12 @@ pub fn check(bytes: &[u8]) {
 
     let is_blank = |char: char| matches!(char, ' ' | '\t');
     let holds = |row: &&Row| !row.cells.iter().all(|cell| cell.chars().all(is_blank));
-    let held: Vec<&Row> = rows.rows.iter().filter(holds).collect();
+    let whole: Vec<&Row> = rows.rows.iter().filter(holds).collect();
     let others = elsewhere(&file);
     // A row of quoted blanks is a row here; nobody sees the quotes there.
-    assert_eq!(held.len(), others.len(), "rows");
+    assert_eq!(whole.len(), others.len(), "rows");
     let is_utf8 = summary.dialect.encoding() == Encoding::Utf8;
-    for (row, other) in held.iter().zip(&others) {
+    for (row, other) in whole.iter().zip(&others) {
         assert_eq!(row.cells.len(), other.len(), "cells of row {}", row.number);
         if is_utf8 && row.code != Some(RowErrorCode::MalformedQuoting) {
             let own: Vec<&[u8]> = row.cells.iter().map(String::as_bytes).collect();

@@ -16,9 +16,10 @@ fn date(text: &str) {
         for format in ["%-m/%-d/%Y", "%m/%d/%Y"] {
             assert_eq!(parse_date(&date.strftime(format).to_string()), Ok(date));
         }
-        let other = match text.contains('/') {
-            true => Date::strptime("%m/%d/%Y", text),
-            false => text.parse(),
+        let other = if text.contains('/') {
+            Date::strptime("%m/%d/%Y", text)
+        } else {
+            text.parse()
         };
         assert_eq!(other.expect("what is a date here is one to others"), date);
     }

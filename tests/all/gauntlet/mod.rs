@@ -6,6 +6,7 @@ mod crash_points;
 mod csv_corpus;
 mod fuzz;
 mod hardening;
+mod kills;
 mod owasp;
 mod queues;
 mod responses;

@@ -193,8 +193,8 @@ fn a_message_that_is_no_order_s_is_put_aside_by_the_revenue() {
     let body = format!("no event {}", unique());
     let queue = variable("MILLRACE_ORDER_REVENUE_QUEUE_URL");
     let send = connection().sqs().send_message();
-    let sent = block_on(send.queue_url(&queue).message_body(&body).send());
-    sent.expect("the queue takes it");
+    let send = send.queue_url(&queue).message_body(&body).send();
+    block_on(send).expect("the queue takes it");
     let aside = variable("MILLRACE_ORDER_REVENUE_DEAD_LETTERS_URL");
     eventually("the message is put aside", || is_in(&aside, &body));
 }

@@ -295,7 +295,7 @@ fn a_cell_over_the_limit_rejects_its_row_only() {
 
 #[test]
 fn a_row_of_windows_1252_whose_text_is_over_the_limit_in_utf_8_is_rejected_alone() {
-    let cell = [0x80_u8; 21_000];
+    let cell = vec![0x80_u8; 21_000];
     let cells = [&cell[..], b","].concat().repeat(17);
     let names = "x,".repeat(17);
     let row = |sale: &[u8], cells: &[u8]| [cells, b"1/1/2025,", sale, b",a,1\n"].concat();

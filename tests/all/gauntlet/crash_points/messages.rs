@@ -264,23 +264,18 @@ impl Scenario for NotificationSend {
     async fn state(&self, world: &Told, lost: &[Vec<String>]) -> State {
         let mut state = State::default();
         let is_sending = |calls: &&Vec<String>| {
-            let last = calls
+            let sending = calls
                 .iter()
                 .rposition(|call| call == "SendEmail" || call == "Publish");
             // What follows is its record, before whose answer nobody knows of it.
-            last.is_some_and(|last| calls.len() - last <= 2)
+            sending.is_some_and(|at| calls.len() - at <= 2)
         };
         let most = 3 + lost.iter().filter(is_sending).count();
-        let books = world.outside.books();
-        assert!(
-            books.sent.len() <= most,
-            "{most} may be sent: {lost:?}: {:?}",
-            books.sent
-        );
-        for sent in &books.sent {
-            state.add_once(sent.clone());
+        let sent = world.outside.books().sent.clone();
+        assert!(sent.len() <= most, "{most} may be sent: {lost:?}: {sent:?}");
+        for message in sent {
+            state.add_once(message);
         }
-        drop(books);
         add_buried(&mut state, &world.outside);
         let edit = |item: &mut serde_json::Map<String, Value>| {
             if text_of(item, "pk").starts_with("NOTIFICATION#") {

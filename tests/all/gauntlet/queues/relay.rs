@@ -395,7 +395,7 @@ fn in_order(published: &[Value], good: &BTreeMap<String, Known>) {
     for known in good.values() {
         before.entry(&known.pk).or_default().insert(known.sequence);
     }
-    let mut seen: HashMap<&str, BTreeSet<usize>> = HashMap::new();
+    let mut told: HashMap<&str, BTreeSet<usize>> = HashMap::new();
     for detail in published {
         let id = detail["id"].as_str().unwrap();
         let known = good
@@ -410,15 +410,15 @@ fn in_order(published: &[Value], good: &BTreeMap<String, Known>) {
         assert_eq!(detail["subject"], known.aggregate, "{id}");
         assert_eq!(detail["sequence"], known.sequence.to_string(), "{id}");
         assert_eq!(detail.get("private"), None, "{id}: {seed}");
-        let seen = seen.entry(&known.pk).or_default();
+        let already = told.entry(&known.pk).or_default();
         let preceding = before[known.pk.as_str()].range(..known.sequence);
         assert!(
-            preceding.clone().all(|earlier| seen.contains(earlier)),
+            preceding.clone().all(|earlier| already.contains(earlier)),
             "{id} overtakes: {seed}"
         );
-        seen.insert(known.sequence);
+        already.insert(known.sequence);
     }
     for (pk, sequences) in before {
-        assert_eq!(seen.get(pk), Some(&sequences), "{pk} lost some: {seed}");
+        assert_eq!(told.get(pk), Some(&sequences), "{pk} lost some: {seed}");
     }
 }
