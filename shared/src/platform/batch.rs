@@ -3,22 +3,36 @@
 //! A handler says how a message failed. A permanent failure goes to the dead-letter queue at once,
 //! with its reason, and is done. A transient one is reported back, so SQS delivers it again, after a
 //! pause that grows and is spread at random; five deliveries later SQS itself moves it to the
-//! dead-letter queue. A panic counts as transient.
+//! dead-letter queue. A panic counts as transient, and so does work that the invocation has no time for:
+//! an invocation that Lambda stops takes with it what was done of the batch, and what is to be said of it.
 //!
 //! Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::MessageAttributeValue;
 use futures_util::FutureExt as _;
+use jiff::SignedDuration;
+use tokio::time::{Instant, timeout_at};
 
 use crate::platform::clock::Clock;
+use crate::platform::deadline::deadline;
 use crate::platform::ids::Random;
 use crate::platform::table::TableError;
 use crate::platform::telemetry::{self, Invocation, TraceContext};
+
+/// Time of an invocation that is kept for telling the queues what became of the messages.
+const REPORT_TIME: Duration = Duration::from_secs(5);
+
+/// Time of an invocation that is kept for its answer.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
+
+/// The longest that Lambda lets an invocation work.
+const MOST_TIME: Duration = Duration::from_mins(15);
 
 /// How a message failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +184,26 @@ fn burial_attributes(message: &SqsMessage, reason: &str) -> HashMap<String, Mess
         .collect()
 }
 
+/// When an invocation has to be done with its messages, and with telling of them.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    work: Instant,
+    reports: Instant,
+}
+
+impl Limits {
+    fn of(context: &lambda_runtime::Context, clock: &Clock) -> Self {
+        let left =
+            deadline(context).map_or(SignedDuration::MAX, |at| at.duration_since(clock.now()));
+        let left = left.max(SignedDuration::ZERO).unsigned_abs().min(MOST_TIME);
+        let begun = Instant::now();
+        Self {
+            work: begun + left.saturating_sub(REPORT_TIME),
+            reports: begun + left.saturating_sub(ANSWER_TIME),
+        }
+    }
+}
+
 /// Gives each message to `handler`, one after the other, and says which ones SQS must deliver again.
 /// Every message runs under the correlation id it carries.
 ///
@@ -188,6 +222,7 @@ where
     F: Future<Output = Result<(), Failure>>,
 {
     check_reportable(&event.records)?;
+    let limits = Limits::of(context, clock);
     let mut response = SqsBatchResponse::default();
     let mut invocation: Option<Invocation> = None;
     for message in event.records {
@@ -201,9 +236,11 @@ where
         let id = message.message_id.clone().unwrap_or_default();
         let done = telemetry::scope(scope, async {
             let work = AssertUnwindSafe(async { handler(message.clone()).await });
-            let outcome = work.catch_unwind().await;
-            let outcome = outcome.unwrap_or(Err(Failure::Transient));
-            settle(&message, outcome, failed, random).await
+            let outcome = match timeout_at(limits.work, work.catch_unwind()).await {
+                Ok(outcome) => outcome.unwrap_or(Err(Failure::Transient)),
+                Err(_) => out_of_time(),
+            };
+            settle(&message, outcome, failed, limits.reports, random).await
         });
         if !done.await {
             let mut failure = BatchItemFailure::default();
@@ -242,6 +279,7 @@ where
 {
     let messages = event.records;
     check_reportable(&messages)?;
+    let limits = Limits::of(context, clock);
     let mut response = SqsBatchResponse::default();
     let trace = |message: &SqsMessage| {
         TraceContext::from_message(&message.message_attributes, clock.now(), random.bytes())
@@ -251,13 +289,19 @@ where
     };
     let invocation = Invocation::begin(Some(context), trace(first));
     let work = AssertUnwindSafe(async { handler(messages.clone()).await });
-    let outcomes = telemetry::scope(invocation.clone(), work.catch_unwind()).await;
-    let mut outcomes = outcomes.unwrap_or_default().into_iter();
+    let work = timeout_at(limits.work, work.catch_unwind());
+    let outcomes = telemetry::scope(invocation.clone(), async {
+        match work.await {
+            Ok(outcomes) => outcomes.unwrap_or_default(),
+            Err(_) => vec![out_of_time(); messages.len()],
+        }
+    });
+    let mut outcomes = outcomes.await.into_iter();
     for message in messages {
         let outcome = outcomes.next().unwrap_or(Err(Failure::Transient));
         let scope = invocation.with_trace(trace(&message));
         let done = telemetry::scope(scope, async {
-            let done = settle(&message, outcome, failed, random).await;
+            let done = settle(&message, outcome, failed, limits.reports, random).await;
             if done {
                 // The work spoke under one id; this is where each request's own leads to.
                 tracing::info!("message done with");
@@ -273,31 +317,46 @@ where
     Ok(response)
 }
 
-/// Sees to a message that was handled; whether it is done with.
+fn out_of_time() -> Result<(), Failure> {
+    tracing::warn!("no time left for the message");
+    Err(Failure::Transient)
+}
+
+/// Sees to a message that was handled, as far as that can be done by `until`; whether it is done with.
 async fn settle<Q: FailedMessages>(
     message: &SqsMessage,
     outcome: Result<(), Failure>,
     failed: &Q,
+    until: Instant,
     random: &Random,
 ) -> bool {
     match outcome {
         Ok(()) => true,
         Err(Failure::Permanent { reason }) => {
             tracing::error!(reason, "message failed for good");
-            failed.bury(message, &reason).await
+            let buried = timeout_at(until, failed.bury(message, &reason)).await;
+            buried.unwrap_or(false)
         }
         Err(Failure::Transient) => {
             let seconds = random.up_to(backoff_ceiling(deliveries(message)));
-            put_off(message, seconds, failed).await
+            put_off(message, seconds, failed, until).await
         }
-        Err(Failure::Delayed { seconds }) => put_off(message, seconds, failed).await,
+        Err(Failure::Delayed { seconds }) => put_off(message, seconds, failed, until).await,
     }
 }
 
-async fn put_off<Q: FailedMessages>(message: &SqsMessage, seconds: u32, failed: &Q) -> bool {
+async fn put_off<Q: FailedMessages>(
+    message: &SqsMessage,
+    seconds: u32,
+    failed: &Q,
+    until: Instant,
+) -> bool {
     let deliveries = deliveries(message);
     tracing::warn!(deliveries, seconds, "message failed and comes again");
-    failed.hide(message, seconds).await;
+    let hidden = timeout_at(until, failed.hide(message, seconds)).await;
+    if hidden.is_err() {
+        tracing::warn!("no time left to hide the message, which comes back by itself");
+    }
     false
 }
 
@@ -401,6 +460,65 @@ mod tests {
         assert_eq!(buried, [("id-bad".to_owned(), "not an import".to_owned())]);
         let hidden = fake.hidden.into_inner().unwrap();
         assert!(hidden.iter().all(|(_, seconds)| *seconds <= 20) && hidden.len() == 2);
+    }
+
+    /// A queue that never answers.
+    struct Mute;
+
+    impl FailedMessages for Mute {
+        async fn bury(&self, _: &SqsMessage, _: &str) -> bool {
+            std::future::pending().await
+        }
+
+        async fn hide(&self, _: &SqsMessage, _: u32) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A minute from a clock that shows the beginning of 1970.
+    fn a_minute() -> lambda_runtime::Context {
+        let mut context = lambda_runtime::Context::default();
+        context.deadline = 60_000;
+        context
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_is_answered_in_time_though_neither_work_nor_queue_comes_to_an_end() {
+        let begun = Instant::now();
+        let (clock, random) = (Clock::fixed(Timestamp::UNIX_EPOCH), Random::seeded(1));
+        let (sources, context) = ((&clock, &random), a_minute());
+        let answer = consume(&context, event(&["a", "b"]), &Mute, sources, |_| {
+            std::future::pending()
+        });
+        assert_eq!(answer.await.unwrap().batch_item_failures.len(), 2);
+        assert_eq!(begun.elapsed(), Duration::from_secs(59));
+        let begun = Instant::now();
+        let answer = consume_together(&context, event(&["a", "b"]), &Mute, sources, |_| {
+            std::future::pending()
+        });
+        assert_eq!(answer.await.unwrap().batch_item_failures.len(), 2);
+        assert_eq!(begun.elapsed(), Duration::from_secs(59));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_takes_all_the_time_leaves_those_before_it_done() {
+        let fake = Fake::default();
+        let (clock, random) = (Clock::fixed(Timestamp::UNIX_EPOCH), Random::seeded(1));
+        let (sources, context) = ((&clock, &random), a_minute());
+        let handler = |message: SqsMessage| async move {
+            if message.body.as_deref() == Some("slow") {
+                tokio::time::sleep(Duration::from_mins(2)).await;
+            }
+            Ok(())
+        };
+        let answer = consume(&context, event(&["a", "slow"]), &fake, sources, handler);
+        let failures = answer.await.unwrap().batch_item_failures;
+        let failures: Vec<_> = failures
+            .into_iter()
+            .map(|one| one.item_identifier)
+            .collect();
+        assert_eq!(failures, ["id-slow"]);
+        assert_eq!(fake.hidden.into_inner().unwrap().len(), 1);
     }
 
     #[tokio::test]
