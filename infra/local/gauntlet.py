@@ -24,15 +24,17 @@ def sections(size):
     """Name and command of each section."""
     python, stack = sys.executable, [sys.executable, HERE / "with_stack.py"]
     cargo = ["cargo", "test", "--locked", "--workspace", "--test", "all", "--"]
-    found = [
-        ("kills", [*stack, *cargo, "--ignored", "gauntlet::kills"]),
-        ("schemas", [*stack, python, HERE / "schemas.py", size]),
-    ]
+    found = [("schemas", [*stack, python, HERE / "schemas.py", size])]
     if size == "full":
-        found.insert(0, ("faults", [*stack, *cargo, "gauntlet::"]))
-        found.append(("rights", [*stack, python, HERE / "rights.py", "full"]))
-        found.append(("template", [python, HERE / "template_checks.py"]))
-        found.append(("fuzzing", [python, HERE / "fuzz.py", "30"]))
+        found = [
+            ("npm", [python, HERE / "npm.py"]),
+            ("faults", [*stack, *cargo, "gauntlet::"]),
+            ("kills", [*stack, *cargo, "--ignored", "gauntlet::kills"]),
+            *found,
+            ("rights", [*stack, python, HERE / "rights.py", "full"]),
+            ("template", [python, HERE / "template_checks.py"]),
+            ("fuzzing", [python, HERE / "fuzz.py", "30"]),
+        ]
     return found
 
 

@@ -136,7 +136,9 @@ fn schemas(source: &str) -> Vec<String> {
             text.chars().take_while(is_part).collect()
         };
         let renamed = rest[..begin].split_once("schema(as = ");
-        if let Some((_, name)) = renamed { Some(word(name)) } else {
+        if let Some((_, name)) = renamed {
+            Some(word(name))
+        } else {
             let name = word(&rest[begin..]);
             (!rest[begin + name.len()..].starts_with("<T>")).then_some(name)
         }

@@ -7,6 +7,6 @@ use shared::platform::telemetry;
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let context = Context::from_env()?;
-    let handler = lambda_runtime::service_fn(async |event| handle(&context, event).await);
+    let handler = lambda_runtime::service_fn(async |event| Box::pin(handle(&context, event)).await);
     Box::pin(lambda_runtime::run(handler)).await
 }

@@ -278,8 +278,8 @@ fn an_order_whose_execution_was_never_begun_or_has_failed_is_carried_through_by_
         "--state-machine-arn",
         &saga,
     ];
-    let begun = run(&[&begin[..], &["--name", &failed, "--input", &input]].concat());
-    let execution = begun["executionArn"].as_str().expect("it has a name");
+    let started = run(&[&begin[..], &["--name", &failed, "--input", &input]].concat());
+    let execution = started["executionArn"].as_str().expect("it has a name");
     eventually("the execution fails", || {
         run(&[
             "stepfunctions",

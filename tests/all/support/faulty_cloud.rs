@@ -24,7 +24,7 @@ pub(crate) fn refusing(words: &'static [&'static str]) -> String {
 
 fn pass(mut caller: TcpStream, words: &[&str]) -> std::io::Result<()> {
     let mut request = Vec::new();
-    let mut piece = [0; 1 << 16];
+    let mut piece = vec![0; 1 << 16];
     loop {
         let read = caller.read(&mut piece)?;
         if read == 0 {

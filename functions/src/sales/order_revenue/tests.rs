@@ -64,7 +64,7 @@ async fn run(context: &Context<Failed>, bodies: &[String]) -> Vec<String> {
         .collect();
     let event = serde_json::from_value(json!({"Records": records})).unwrap();
     let event = LambdaEvent::new(event, lambda_runtime::Context::default());
-    let response = handle(context, event).await.unwrap();
+    let response = Box::pin(handle(context, event)).await.unwrap();
     let failures = response.batch_item_failures.into_iter();
     failures.map(|failure| failure.item_identifier).collect()
 }
@@ -90,7 +90,7 @@ async fn a_batch_is_counted_by_day_and_what_cannot_be_is_put_aside_with_its_reas
         delivery(19, "order.refunded", "2026-11-21", &cancelled),
     ];
     for _ in 0..2 {
-        assert_eq!(run(&context, &batch).await, [""; 0]);
+        assert_eq!(Box::pin(run(&context, &batch)).await, [""; 0]);
     }
     let totals = context
         .store
@@ -134,7 +134,7 @@ async fn an_event_that_no_table_takes_is_put_aside_alone() {
     let good = paid(6, "2026-11-20", "1");
     let endless = good.replace("ORD-20261120-7K3M9Q2D", &"x".repeat(2_500));
     let batch = [good, endless, paid(16, "2026-11-20", "2")];
-    assert_eq!(run(&context, &batch).await, [""; 0]);
+    assert_eq!(Box::pin(run(&context, &batch)).await, [""; 0]);
     let (buried, day) = (context.failed.0.lock().unwrap().clone(), date(2026, 11, 20));
     assert_eq!(buried.len(), 1, "{buried:?}");
     assert_eq!(buried[0].0, "1");
@@ -155,5 +155,5 @@ async fn a_table_that_is_down_brings_its_messages_again_and_they_count_then() {
     });
     let client = Connection::to_emulator("http://127.0.0.1:9", down).dynamodb();
     let batch = [paid(6, "2026-11-20", "1"), "{}".to_owned()];
-    assert_eq!(run(&context(client), &batch).await, ["0"]);
+    assert_eq!(Box::pin(run(&context(client), &batch)).await, ["0"]);
 }

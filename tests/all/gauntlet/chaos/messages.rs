@@ -127,7 +127,7 @@ impl World {
         let handle = |event: LambdaEvent<Value>| async {
             let (event, lambda) = event.into_parts();
             let event = LambdaEvent::new(serde_json::from_value(event).unwrap(), lambda);
-            let answer = order_revenue::handle(&context, event).await;
+            let answer = Box::pin(order_revenue::handle(&context, event)).await;
             serde_json::to_value(answer.expect("messages have ids")).unwrap()
         };
         self.work_off("OrderRevenue", REVENUE, handle).await;

@@ -223,7 +223,7 @@ impl Scenario for Sweep {
             house.clock.advance(SignedDuration::from_mins(20));
             house.checkpoint().await
         };
-        House::of(self.1.get_or_init(|| begun).await).await
+        House::of(Box::pin(self.1.get_or_init(|| begun)).await).await
     }
 
     async fn deliver(&self, house: &House, plan: &Arc<Plan>, _: u32) -> Delivery {

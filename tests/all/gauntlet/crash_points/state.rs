@@ -143,7 +143,9 @@ pub(super) async fn restore(client: &Client, table: &str, items: &[Item]) {
 /// What is drawn at random is told by its form: UUIDs, numbers of orders, identifiers and tokens in base32,
 /// identifiers in hexadecimal. So are times, where they do not matter.
 pub(super) fn covered(line: &str, is_untimed: bool) -> String {
-    let mut rest = line;
+    // What separates the parts of some keys would look like a part of what follows.
+    let line = line.replace("\\u001f", " ");
+    let mut rest = line.as_str();
     let mut told = String::with_capacity(line.len());
     let mut is_inside = false;
     while let Some(first) = rest.chars().next() {

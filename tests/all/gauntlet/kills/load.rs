@@ -112,7 +112,7 @@ impl Shop {
 /// A year's sales.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Year {
-    pub(super) year: i16,
+    pub(super) number: i16,
     pub(super) rows: i64,
     pub(super) cents: i64,
 }
@@ -210,7 +210,7 @@ fn send_files(is_over: &AtomicBool) -> Vec<Year> {
         let year = FIRST_YEAR + i16::try_from(round).expect("there are few");
         let mut rows = Vec::new();
         let mut sold = Year {
-            year,
+            number: year,
             ..Year::default()
         };
         let parts = if round % 3 == 0 { 2 } else { 1 };
@@ -251,7 +251,7 @@ fn send_files(is_over: &AtomicBool) -> Vec<Year> {
 /// Buys in every way there is: paid, declined, too much, cancelled, given back.
 fn buy(shop: &Shop, customer: usize, is_over: &AtomicBool) -> (Vec<Taken>, usize) {
     let token = &shop.customers[customer].token;
-    let (mut taken, mut refunds) = (Vec::new(), 0);
+    let (mut placed, mut refunds) = (Vec::new(), 0);
     for round in rounds(6, is_over) {
         let (sku, quantity) = if round % 6 == 2 {
             (&shop.scarce, 2)
@@ -285,10 +285,10 @@ fn buy(shop: &Shop, customer: usize, is_over: &AtomicBool) -> (Vec<Taken>, usize
             }
             _ => {}
         }
-        taken.push(Taken { id, customer });
+        placed.push(Taken { id, customer });
         thread::sleep(Duration::from_millis(200));
     }
-    (taken, refunds)
+    (placed, refunds)
 }
 
 /// Whether an order is paid before the patience ends.

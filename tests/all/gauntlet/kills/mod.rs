@@ -54,11 +54,11 @@ fn kill_at_random(wanted: usize) -> BTreeMap<String, usize> {
     while killed.values().sum::<usize>() < wanted {
         let times = |name: &String| killed.get(name).copied().unwrap_or(0);
         let mut found = running();
-        let least = found.iter().map(|(name, _)| times(name)).min();
-        found.retain(|(name, _)| Some(times(name)) == least);
+        let fewest = found.iter().map(|(name, _)| times(name)).min();
+        found.retain(|(name, _)| Some(times(name)) == fewest);
         if let Some(last) = found.len().checked_sub(1) {
-            let last = u32::try_from(last).expect("there are few");
-            let (name, process) = found.swap_remove(random.up_to(last) as usize);
+            let most = u32::try_from(last).expect("there are few");
+            let (name, process) = found.swap_remove(random.up_to(most) as usize);
             if kill(&process) {
                 *killed.entry(name).or_default() += 1;
             }

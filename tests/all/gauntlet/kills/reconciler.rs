@@ -179,7 +179,7 @@ fn of_year(year: i16) -> (i64, i64) {
 fn sales(ledger: &Ledger) {
     let (mut rows, mut cents) = (0, 0);
     for Year {
-        year,
+        number: year,
         rows: wanted,
         cents: worth,
     } in &ledger.years
@@ -240,11 +240,11 @@ fn orders(shop: &Shop, ledger: &Ledger) -> (Vec<Order>, Vec<Charge>) {
         .iter()
         .filter(|order| order.status != Status::Cancelled);
     assert_eq!(kept.map(done).sum::<usize>(), ledger.refunds);
-    let stuck = orders
+    let left_over = orders
         .iter()
         .filter(|order| order.saga == Saga::CompensationFailed);
-    let stuck: Vec<_> = stuck.map(|order| &order.id).collect();
-    assert!(stuck.is_empty(), "left to people: {stuck:?}");
+    let left_over: Vec<_> = left_over.map(|order| &order.id).collect();
+    assert!(left_over.is_empty(), "left to people: {left_over:?}");
     let (charges, stock) = block_on(async {
         (
             table.charges(&orders).await,

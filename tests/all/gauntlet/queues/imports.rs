@@ -99,7 +99,7 @@ impl World {
             },
             queue: TaskQueue {
                 client: self.sqs.client(),
-                queue: ImportQueue::new(self.sqs.url()),
+                queue: ImportQueue::new(Sqs::url()),
             },
             failed: self.sqs.failed(),
         }

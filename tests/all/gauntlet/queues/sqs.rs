@@ -156,7 +156,7 @@ impl Sqs {
     }
 
     /// The queue's own address.
-    pub(crate) fn url(&self) -> String {
+    pub(crate) fn url() -> String {
         QUEUE.to_owned()
     }
 
@@ -164,7 +164,7 @@ impl Sqs {
     pub(crate) fn failed(&self) -> batch::Queues {
         batch::Queues {
             sqs: self.client(),
-            queue_url: self.url(),
+            queue_url: Self::url(),
             dead_letter_url: DEAD.to_owned(),
         }
     }
@@ -315,10 +315,10 @@ impl Sqs {
                 .advance(SignedDuration::from_millis(pause.into()));
         }
         let state = self.state();
-        assert_eq!(state.complaints, [""; 0], "{}: {}", self.name, self.seed());
+        assert_eq!(state.complaints, [""; 0], "{}: {}", self.name, Self::seed());
     }
 
-    fn seed(&self) -> String {
+    fn seed() -> String {
         format!("replay it by GAUNTLET_SEED={}", gauntlet::seed())
     }
 
@@ -453,7 +453,7 @@ impl Sqs {
 
     /// The messages that a reply reports, which has to be as AWS documents it.
     fn reported<'r>(&self, ids: &[String], reply: &'r Value) -> BTreeSet<&'r str> {
-        let invalid = || format!("{}: {reply}: {}", self.name, self.seed());
+        let invalid = || format!("{}: {reply}: {}", self.name, Self::seed());
         let members = reply.as_object().unwrap_or_else(|| panic!("{}", invalid()));
         let names: Vec<&str> = members.keys().map(String::as_str).collect();
         assert_eq!(names, ["batchItemFailures"], "{}", invalid());
@@ -489,7 +489,7 @@ impl Sqs {
             [],
             "{} buries what is none: {}",
             self.name,
-            self.seed()
+            Self::seed()
         );
         let missing: Vec<_> = expected.difference(&dead).collect();
         assert_eq!(
@@ -497,12 +497,12 @@ impl Sqs {
             [&""; 0],
             "{} is not buried: {}",
             self.name,
-            self.seed()
+            Self::seed()
         );
         for (id, has_reason) in poison {
             let mut copies = state.dead.iter().filter(|dead| dead.source == *id);
             let is_told = copies.any(|dead| dead.reason.is_some());
-            assert_eq!(is_told, *has_reason, "{} {id}: {}", self.name, self.seed());
+            assert_eq!(is_told, *has_reason, "{} {id}: {}", self.name, Self::seed());
         }
         let tally = state.tally;
         let check = format!("queues: {}", self.name);

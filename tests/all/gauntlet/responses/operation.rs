@@ -23,7 +23,7 @@ pub(super) struct Operation {
     pub(super) id: String,
     pub(super) method: String,
     pub(super) path: String,
-    operation: Value,
+    said: Value,
 }
 
 /// Every operation of the document.
@@ -42,7 +42,7 @@ pub(super) fn all() -> Vec<Operation> {
                     .to_owned(),
                 method: method.to_uppercase(),
                 path: path.clone(),
-                operation: operation.clone(),
+                said: operation.clone(),
             });
         }
     }
@@ -56,12 +56,12 @@ fn document() -> Value {
 impl Operation {
     /// Whether anybody may call it.
     pub(super) fn is_public(&self) -> bool {
-        self.operation["security"] == json!([{}])
+        self.said["security"] == json!([{}])
     }
 
     /// Whether it is for devices.
     pub(super) fn is_for_devices(&self) -> bool {
-        self.operation["security"] == json!([{"device_key": []}])
+        self.said["security"] == json!([{"device_key": []}])
     }
 
     /// Whether it is for some of those who are signed in.
@@ -71,7 +71,7 @@ impl Operation {
 
     /// The lowest role that may call it.
     pub(super) fn role(&self) -> Role {
-        let security = self.operation["security"].to_string();
+        let security = self.said["security"].to_string();
         if security.contains("analyst") {
             Role::Analyst
         } else if security.contains("admin") {
@@ -98,7 +98,7 @@ impl Operation {
 
     /// The query parameters that it takes.
     pub(super) fn query(&self) -> Vec<String> {
-        let parameters = self.operation["parameters"].as_array();
+        let parameters = self.said["parameters"].as_array();
         let of_query = parameters
             .into_iter()
             .flatten()
@@ -135,16 +135,13 @@ impl Operation {
 
     /// The content types of its body.
     pub(super) fn bodies(&self) -> Vec<String> {
-        let content = self.operation["requestBody"]["content"].as_object();
+        let content = self.said["requestBody"]["content"].as_object();
         content.into_iter().flat_map(Map::keys).cloned().collect()
     }
 
     /// Whether it may be done once by a key.
     fn takes_key(&self) -> bool {
-        let mut parameters = self.operation["parameters"]
-            .as_array()
-            .into_iter()
-            .flatten();
+        let mut parameters = self.said["parameters"].as_array().into_iter().flatten();
         parameters.any(|parameter| parameter["name"] == "Idempotency-Key")
     }
 
@@ -169,7 +166,7 @@ impl Operation {
     /// A body that the document allows for the content type `kind`: what is required of it, and what
     /// `given` says by a member's name.
     pub(super) fn sample(&self, kind: &str, given: &Map<String, Value>) -> Value {
-        let schema = &self.operation["requestBody"]["content"][kind]["schema"];
+        let schema = &self.said["requestBody"]["content"][kind]["schema"];
         sample(&document(), schema, given)
     }
 }
