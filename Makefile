@@ -53,7 +53,6 @@ build: venv ## Builds every function in one build; PROFILE= another cargo profil
 	@$(RUN)/build.py $(PROFILE)
 
 test: venv ## Runs every lint and every test, the latter against a stack of their own
-	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt $(LOCAL)/gauntlet-requirements.txt
 	@$(RUN)/checks.py all $(PROFILE)
 
 lint: venv ## Runs the lints alone

@@ -40,8 +40,6 @@ def tests(profile):
             "tests",
             [sys.executable, HERE / "with_stack.py", "cargo", "test", "--locked", "--workspace", "--no-fail-fast"],
         ),
-        # Of what those tests have made use of.
-        ("rights", [sys.executable, HERE / "rights.py", "used"]),
     ]
 
 
@@ -51,7 +49,7 @@ def main():
     wanted = lints()
     if scope == "all":
         gauntlet.begin("quick")
-        wanted += tests(profile) + gauntlet.sections("quick")
+        wanted += tests(profile)
     outcomes = [check(*each) for each in wanted]
     if scope == "all":
         gauntlet.table()
