@@ -61,9 +61,18 @@ def scanned(files):
         return [each for found in processes.map(suspects, [files[at::share] for at in range(share)]) for each in found]
 
 
+def files_of_tree():
+    """The paths of the project's files; where it is no repository, of all that nothing made."""
+    if (ROOT / ".git").exists():
+        return git("ls-files", "-z").decode().split("\0")
+    made = {"target", ".venv", ".local", ".aws-sam", "__pycache__", "node_modules"}
+    paths = [file.relative_to(ROOT) for file in ROOT.rglob("*")]
+    return [str(path) for path in paths if made.isdisjoint(path.parts)]
+
+
 def tree(is_skipped):
     """The suspects of the tree."""
-    paths = git("ls-files", "-z").decode().split("\0")
+    paths = files_of_tree()
     return scanned([(path, ROOT / path) for path in paths if (ROOT / path).is_file() and not is_skipped(path)])
 
 
