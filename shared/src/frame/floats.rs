@@ -2,6 +2,7 @@
 //! or the bits themselves.
 
 use crate::frame::FrameError;
+use crate::frame::encode::Purpose;
 use crate::frame::integers::{self, pco_decode, pco_encode};
 use crate::frame::limits::Budget;
 use crate::frame::wire::{Reader, put_block, put_varint};
@@ -18,8 +19,8 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 
 const POWERS: [f64; MAX_SCALE as usize + 1] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
-/// Encodes `values` in the smallest of the known ways; no values take no bytes.
-pub(in crate::frame) fn encode(values: &[f64]) -> Vec<u8> {
+/// Encodes `values` in the smallest of the ways that serve the purpose; no values take no bytes.
+pub(in crate::frame) fn encode(values: &[f64], purpose: Purpose) -> Vec<u8> {
     if values.is_empty() {
         return Vec::new();
     }
@@ -28,7 +29,7 @@ pub(in crate::frame) fn encode(values: &[f64]) -> Vec<u8> {
     for value in values {
         best.extend_from_slice(&value.to_bits().to_le_bytes());
     }
-    let decimal = encode_decimal(values);
+    let decimal = encode_decimal(values, purpose);
     let is_decimal = decimal.is_some();
     if let Some(decimal) = decimal.filter(|decimal| decimal.len() < best.len()) {
         best = decimal;
@@ -104,7 +105,7 @@ fn from_mantissa(mantissa: i64, scale: u8) -> f64 {
     mantissa as f64 / POWERS[usize::from(scale)]
 }
 
-fn encode_decimal(values: &[f64]) -> Option<Vec<u8>> {
+fn encode_decimal(values: &[f64], purpose: Purpose) -> Option<Vec<u8>> {
     let allowed = values.len() / 16 + 1;
     let mut scale = 0;
     let mut odd = 0;
@@ -133,12 +134,12 @@ fn encode_decimal(values: &[f64]) -> Option<Vec<u8>> {
     let mut out = vec![DECIMAL, scale];
     put_varint(&mut out, exceptions.len() as u64);
     if !exceptions.is_empty() {
-        put_block(&mut out, &integers::encode_rows(&exceptions));
+        put_block(&mut out, &integers::encode_rows(&exceptions, purpose));
         for &row in &exceptions {
             out.extend_from_slice(&values[row].to_bits().to_le_bytes());
         }
     }
-    out.extend_from_slice(&integers::encode(&mantissas));
+    out.extend_from_slice(&integers::encode(&mantissas, purpose));
     Some(out)
 }
 
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     fn round_trip(values: &[f64]) -> Vec<u8> {
-        let bytes = encode(values);
+        let bytes = encode(values, Purpose::Size);
         let mut budget = Budget::new(1 << 20);
         let back =
             decode(Reader::new(&bytes), values.len(), &mut budget).expect("own bytes decode");

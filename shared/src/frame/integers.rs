@@ -5,6 +5,7 @@ use pco::wrapped::{FileCompressor, FileDecompressor};
 use pco::{ChunkConfig, DeltaSpec, data_types::Number};
 
 use crate::frame::FrameError;
+use crate::frame::encode::Purpose;
 use crate::frame::entropy::{BinaryCoder, BitModel, RangeDecoder, RangeEncoder};
 use crate::frame::limits::Budget;
 use crate::frame::wire::{Reader, put_block, put_varint, unzigzag, zigzag};
@@ -23,13 +24,13 @@ const CODED_UP_TO: usize = 1024;
 /// Shortest list worth a grid.
 const GRID_FROM: usize = 8;
 
-/// Encodes `values` in the smallest of the known ways; no values take no bytes.
-pub(in crate::frame) fn encode(values: &[i64]) -> Vec<u8> {
+/// Encodes `values` in the smallest of the ways that serve the purpose; no values take no bytes.
+pub(in crate::frame) fn encode(values: &[i64], purpose: Purpose) -> Vec<u8> {
     if values.is_empty() {
         return Vec::new();
     }
-    let mut best = encode_plain(values);
-    if let Some(grid) = encode_grid(values)
+    let mut best = encode_plain(values, purpose);
+    if let Some(grid) = encode_grid(values, purpose)
         && grid.len() < best.len()
     {
         best = grid;
@@ -37,7 +38,7 @@ pub(in crate::frame) fn encode(values: &[i64]) -> Vec<u8> {
     best
 }
 
-fn encode_plain(values: &[i64]) -> Vec<u8> {
+fn encode_plain(values: &[i64], purpose: Purpose) -> Vec<u8> {
     let mut differences = values.to_vec();
     let (mut order, mut least) = (0, weight(&differences));
     for candidate in 1..=MAX_ORDER {
@@ -56,7 +57,7 @@ fn encode_plain(values: &[i64]) -> Vec<u8> {
     for &value in &differences {
         put_varint(&mut best, zigzag(value));
     }
-    if values.len() <= CODED_UP_TO {
+    if purpose == Purpose::Size && values.len() <= CODED_UP_TO {
         let coded = encode_coded(&mut differences);
         if coded.len() + 1 < best.len() {
             best.clear();
@@ -242,7 +243,7 @@ pub(in crate::frame) fn pco_decode<T: Number + Default>(
 }
 
 /// Times of a device that reports every so often: a multiple of the usual step, and a residual.
-fn encode_grid(values: &[i64]) -> Option<Vec<u8>> {
+fn encode_grid(values: &[i64], purpose: Purpose) -> Option<Vec<u8>> {
     let (&base, rest) = values.split_first()?;
     if values.len() < GRID_FROM {
         return None;
@@ -275,8 +276,8 @@ fn encode_grid(values: &[i64]) -> Option<Vec<u8>> {
     let mut out = vec![GRID];
     put_varint(&mut out, step.cast_unsigned());
     put_varint(&mut out, zigzag(base));
-    put_block(&mut out, &encode_plain(&slots));
-    out.extend_from_slice(&encode_plain(&residuals));
+    put_block(&mut out, &encode_plain(&slots, purpose));
+    out.extend_from_slice(&encode_plain(&residuals, purpose));
     Some(out)
 }
 
@@ -304,7 +305,7 @@ fn decode_grid(
 
 /// Encodes ascending row numbers as the gaps between them.
 #[expect(clippy::cast_possible_wrap, reason = "the format allows 2^24 rows")]
-pub(in crate::frame) fn encode_rows(rows: &[usize]) -> Vec<u8> {
+pub(in crate::frame) fn encode_rows(rows: &[usize], purpose: Purpose) -> Vec<u8> {
     let mut previous = 0;
     let gaps: Vec<i64> = rows
         .iter()
@@ -314,7 +315,7 @@ pub(in crate::frame) fn encode_rows(rows: &[usize]) -> Vec<u8> {
             gap as i64
         })
         .collect();
-    encode(&gaps)
+    encode(&gaps, purpose)
 }
 
 /// Reads back `count` ascending row numbers, each below `rows`.
@@ -350,7 +351,7 @@ mod tests {
     use super::*;
 
     fn round_trip(values: &[i64]) -> usize {
-        let bytes = encode(values);
+        let bytes = encode(values, Purpose::Size);
         let mut budget = Budget::new(1 << 20);
         assert_eq!(
             decode(Reader::new(&bytes), values.len(), &mut budget).as_deref(),
@@ -404,7 +405,7 @@ mod tests {
         let times: Vec<i64> = (0..720)
             .map(|i| 1_763_600_000_000 + (i + i / 100 * 3) * 5_000 + jitter(i))
             .collect();
-        assert_eq!(encode(&times)[0], GRID);
+        assert_eq!(encode(&times, Purpose::Size)[0], GRID);
         assert!(round_trip(&times) < 720);
     }
 }

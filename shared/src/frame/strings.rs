@@ -1,6 +1,6 @@
 //! Runs of bytes compressed with zstd, short ones with a dictionary known to both sides.
 
-use std::sync::LazyLock;
+use std::{cell::Cell, sync::LazyLock};
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
@@ -70,14 +70,27 @@ pub(in crate::frame) fn packed(
         return Ok(stored.to_vec());
     }
     let mut bytes = Vec::with_capacity(length);
-    Decompressor::with_prepared_dictionary(&DECODER)
-        .and_then(|mut decompressor| decompressor.decompress_to_buffer(stored, &mut bytes))
-        .map_err(|_| CORRUPT)?;
+    decompress(stored, &mut bytes).map_err(|_| CORRUPT)?;
     if bytes.len() == length {
         Ok(bytes)
     } else {
         Err(CORRUPT)
     }
+}
+
+/// Decompresses into the room that `bytes` has, with the context of the thread's last run: making
+/// one takes longer than most runs.
+fn decompress(stored: &[u8], bytes: &mut Vec<u8>) -> std::io::Result<usize> {
+    thread_local! {
+        static IDLE: Cell<Option<Decompressor<'static>>> = const { Cell::new(None) };
+    }
+    let mut decompressor = match IDLE.take() {
+        Some(decompressor) => decompressor,
+        None => Decompressor::with_prepared_dictionary(&DECODER)?,
+    };
+    let length = decompressor.decompress_to_buffer(stored, bytes)?;
+    IDLE.set(Some(decompressor));
+    Ok(length)
 }
 
 #[cfg(test)]

@@ -307,6 +307,12 @@ proptest! {
     }
 
     #[test]
+    fn every_frame_made_to_be_read_round_trips(frame in frame()) {
+        let bytes = frame.encode_to_be_read().expect("within the format");
+        prop_assert_eq!(decode(&bytes), Ok(frame));
+    }
+
+    #[test]
     fn chosen_columns_equal_those_of_the_whole(frame in frame(), mask: u16) {
         let bytes = frame.encode().expect("within the format");
         let chosen: Vec<(String, Column)> = frame
@@ -372,6 +378,15 @@ fn every_single_bit_of_a_frame_is_guarded() {
     }
     for length in 0..bytes.len() {
         assert!(decode(&bytes[..length]).is_err(), "cut to {length}");
+    }
+}
+
+#[test]
+fn a_frame_made_to_be_read_pays_for_it_in_bytes() {
+    for frame in [sales(600), readings(720)] {
+        let small = frame.encode().expect("within the format").len();
+        let quick = frame.encode_to_be_read().expect("within the format").len();
+        assert!(small < quick, "{quick}, {small}");
     }
 }
 

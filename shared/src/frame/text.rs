@@ -2,6 +2,7 @@
 
 use crate::frame::FrameError;
 use crate::frame::column::TextColumn;
+use crate::frame::encode::Purpose;
 use crate::frame::integers;
 use crate::frame::limits::Budget;
 use crate::frame::number_text::NumberText;
@@ -39,20 +40,23 @@ impl Packed {
     }
 }
 
-/// Encodes `texts` in the smallest of the known ways; no texts take no bytes.
-pub(in crate::frame) fn encode(texts: &TextColumn) -> Packed {
+/// Encodes `texts` in the smallest of the ways that serve the purpose; no texts take no bytes.
+pub(in crate::frame) fn encode(texts: &TextColumn, purpose: Purpose) -> Packed {
     if texts.is_empty() {
         return Packed::default();
     }
     // Text shrinks by about half, which is near enough to choose by; trying costs more than all
     // the rest of a frame.
-    match encode_numbers(texts) {
+    match encode_numbers(texts, purpose) {
         Some(numbers) if numbers.weight() * 8 < (texts.byte_len() + texts.len()) * 5 => numbers,
-        _ => encode_texts(texts.iter()),
+        _ => encode_texts(texts.iter(), purpose),
     }
 }
 
-fn encode_texts<'a>(texts: impl ExactSizeIterator<Item = &'a str> + Clone) -> Packed {
+fn encode_texts<'a>(
+    texts: impl ExactSizeIterator<Item = &'a str> + Clone,
+    purpose: Purpose,
+) -> Packed {
     let bytes: usize = texts.clone().map(str::len).sum();
     if bytes > POOLED_UP_TO {
         #[expect(
@@ -63,7 +67,7 @@ fn encode_texts<'a>(texts: impl ExactSizeIterator<Item = &'a str> + Clone) -> Pa
         let mut joined = String::with_capacity(bytes);
         joined.extend(texts);
         let mut body = vec![OWN];
-        put_block(&mut body, &integers::encode(&lengths));
+        put_block(&mut body, &integers::encode(&lengths, purpose));
         put_packed(&mut body, joined.as_bytes());
         return Packed {
             body,
@@ -80,7 +84,7 @@ fn encode_texts<'a>(texts: impl ExactSizeIterator<Item = &'a str> + Clone) -> Pa
     }
 }
 
-fn encode_numbers(texts: &TextColumn) -> Option<Packed> {
+fn encode_numbers(texts: &TextColumn, purpose: Purpose) -> Option<Packed> {
     let numbers: Vec<Option<NumberText>> = texts.iter().map(NumberText::parse).collect();
     let exceptions: Vec<usize> = (0..numbers.len())
         .filter(|&row| numbers[row].is_none())
@@ -100,7 +104,7 @@ fn encode_numbers(texts: &TextColumn) -> Option<Packed> {
     let mantissas: Vec<i64> = numbers.iter().map(|number| number.mantissa).collect();
     if numbers.iter().all(|number| number.digits == places) {
         let mut bytes = vec![places];
-        bytes.extend_from_slice(&integers::encode(&mantissas));
+        bytes.extend_from_slice(&integers::encode(&mantissas, purpose));
         offer(NUMBERS_FIXED, bytes);
     } else {
         let shortest = numbers.iter().all(|number| number.shortest() == *number);
@@ -110,7 +114,7 @@ fn encode_numbers(texts: &TextColumn) -> Option<Packed> {
             .collect();
         if let Some(rescaled) = rescaled.filter(|_| shortest) {
             let mut bytes = vec![places];
-            bytes.extend_from_slice(&integers::encode(&rescaled));
+            bytes.extend_from_slice(&integers::encode(&rescaled, purpose));
             offer(NUMBERS_SHORTEST, bytes);
         }
         let listed: Vec<i64> = numbers
@@ -118,8 +122,8 @@ fn encode_numbers(texts: &TextColumn) -> Option<Packed> {
             .map(|number| i64::from(number.digits))
             .collect();
         let mut bytes = Vec::new();
-        put_block(&mut bytes, &integers::encode(&listed));
-        bytes.extend_from_slice(&integers::encode(&mantissas));
+        put_block(&mut bytes, &integers::encode(&listed, purpose));
+        bytes.extend_from_slice(&integers::encode(&mantissas, purpose));
         offer(NUMBERS_LISTED, bytes);
     }
     if exceptions.is_empty() {
@@ -129,10 +133,10 @@ fn encode_numbers(texts: &TextColumn) -> Option<Packed> {
             pooled: Vec::new(),
         });
     }
-    let odd = encode_texts(exceptions.iter().map(|&row| texts.at(row)));
+    let odd = encode_texts(exceptions.iter().map(|&row| texts.at(row)), purpose);
     let mut body = vec![tag | WITH_EXCEPTIONS];
     put_varint(&mut body, exceptions.len() as u64);
-    put_block(&mut body, &integers::encode_rows(&exceptions));
+    put_block(&mut body, &integers::encode_rows(&exceptions, purpose));
     put_block(&mut body, &odd.body);
     body.extend_from_slice(&smallest);
     Some(Packed {
@@ -290,7 +294,7 @@ mod tests {
 
     fn round_trip<S: AsRef<str>>(cells: &[S]) -> Packed {
         let texts = TextColumn::try_from_cells(cells).expect("small");
-        let packed = encode(&texts);
+        let packed = encode(&texts, Purpose::Size);
         let back = decode(
             Reader::new(&packed.body),
             Reader::new(&packed.pooled),

@@ -159,6 +159,12 @@ impl Tree {
         places.filter_map(|place| self.node(place))
     }
 
+    /// Bytes that the categories' texts take, or a little more.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.texts.len()
+    }
+
     /// Number of categories.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -225,9 +231,11 @@ impl Tree {
                 order[*next] = node.place;
                 *next += 1;
             }
+            // Text is in the order of its bytes, and cutting text costs more than comparing it.
+            let name = |name: Span| self.texts.as_bytes().get(name.start..name.end);
             let rank = |place: &Place| {
-                self.node(*place)
-                    .map(|node| (node.sort_order, node.name, node.id))
+                self.row(*place)
+                    .map(|row| (row.sort_order, name(row.name), row.id))
             };
             for siblings in starts.windows(2) {
                 order[siblings[0]..siblings[1]].sort_unstable_by(|a, b| rank(a).cmp(&rank(b)));
