@@ -52,7 +52,8 @@ key: venv ## Prints a new device key of the local stack; DEVICES="line4.* pump-1
 build: venv ## Builds every function in one build; PROFILE= another cargo profile
 	@$(RUN)/build.py $(PROFILE)
 
-test: venv ## Runs every lint and every test, the latter against a stack of their own
+test: ## Runs every lint and every test, the latter against a stack of their own
+	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt $(LOCAL)/gauntlet-requirements.txt
 	@$(RUN)/checks.py all
 
 lint: venv ## Runs the lints alone

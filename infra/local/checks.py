@@ -1,6 +1,7 @@
 """Runs every check of the project and ends with one summary; its last line is "N passed, N failed".
 
 Usage: checks.py lint|all
+       with_stack.py … checks.py stack
 
 A lint counts as one; a test run counts its tests. Nothing stops the rest from running.
 """
@@ -14,6 +15,8 @@ from paths import ROOT, TOOLS
 
 TEMPLATE = ROOT / "template.yaml"
 HERE = ROOT / "infra" / "local"
+
+CARGO = ["cargo", "test", "--locked", "--workspace", "--no-fail-fast"]
 
 # Parts of the gauntlet that keep a database in their own process busy for minutes.
 EMBEDDED = ["gauntlet::chaos", "gauntlet::crash_points", "gauntlet::csv_corpus", "gauntlet::fuzz", "gauntlet::queues"]
@@ -36,20 +39,32 @@ def tests():
 
     What needs both cores and no stack has them to itself: beside it the stack's functions would be out of time.
     """
-    cargo = ["cargo", "test", "--locked", "--workspace", "--no-fail-fast"]
-    skipped = [part for name in EMBEDDED for part in ("--skip", name)]
     return [
         ("build", [sys.executable, HERE / "build.py", "dev"]),
         ("simulation", [ROOT / "target" / "debug" / "simulate-orders"]),
-        ("tests", [sys.executable, HERE / "with_stack.py", *cargo, "--", *skipped]),
-        ("gauntlet", [*cargo, "--test", "all", "--", *EMBEDDED]),
+        ("with a stack", [sys.executable, HERE / "with_stack.py", sys.executable, HERE / "checks.py", "stack"]),
+        ("gauntlet", [*CARGO, "--test", "all", "--", *EMBEDDED]),
+        ("rights", [sys.executable, HERE / "rights.py", "used"]),
+    ]
+
+
+def tests_of_a_stack():
+    """Name and command of each test run on the stack in the environment.
+
+    The second needs the queues and people of the first to itself, and the third sends whatever comes to its mind.
+    """
+    skipped = [part for name in EMBEDDED for part in ("--skip", name)]
+    return [
+        ("tests", [*CARGO, "--", *skipped]),
+        ("roles", [*CARGO, "--test", "all", "--", "--ignored", "gauntlet::roles"]),
+        ("schemas", [sys.executable, HERE / "schemas.py", "quick"]),
     ]
 
 
 def main():
     """The command."""
     scope = sys.argv[1]
-    wanted = lints()
+    wanted = tests_of_a_stack() if scope == "stack" else lints()
     if scope == "all":
         gauntlet.begin("quick")
         wanted += tests()

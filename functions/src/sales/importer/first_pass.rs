@@ -126,16 +126,7 @@ impl Run<'_> {
             if let Some(error) = parsing.failed {
                 return Ok(Err(error));
             }
-            if parsing.sink.days.len() > MOST_DAYS {
-                return Err(refused(
-                    "too-many-days",
-                    &format!("rows fall on more than {MOST_DAYS} days"),
-                ));
-            }
-            if parsing.sink.rejected_bytes > MOST_REJECTED_BYTES {
-                let message = "the rejected rows would fill more than 1 GiB";
-                return Err(refused("too-many-errors", message));
-            }
+            parsing.sink.within_limits()?;
             if self.check_time().is_err() {
                 if self.is_full_length() {
                     let message = "the file cannot be read in the time of one run: split it";
@@ -159,6 +150,7 @@ impl Run<'_> {
             Err(error) => return Ok(Err(error)),
         };
         pass.close_day();
+        pass.within_limits()?;
         if let Some(mut file) = errors_file {
             if let Some(rejected) = pass.take_rejected() {
                 file.write(&rejected).await?;
@@ -219,6 +211,19 @@ struct FirstPass {
 }
 
 impl FirstPass {
+    /// Refuses what a file may not have so much of.
+    fn within_limits(&self) -> Result<(), Interrupted> {
+        if self.days.len() > MOST_DAYS {
+            let message = format!("rows fall on more than {MOST_DAYS} days");
+            return Err(refused("too-many-days", &message));
+        }
+        if self.rejected_bytes > MOST_REJECTED_BYTES {
+            let message = "the rejected rows would fill more than 1 GiB";
+            return Err(refused("too-many-errors", message));
+        }
+        Ok(())
+    }
+
     fn close_day(&mut self) {
         let Some((date, stretch)) = self.day.take() else {
             return;

@@ -207,9 +207,9 @@ pub(super) fn quirks() -> Vec<Quirk> {
                 foreign_noise(draft, odd, 4..8, 25_000);
             },
         ),
-        quirk("rows of more days than may be", ALONE, |draft| {
+        quirk("rows of one day more than may be", ALONE, |draft| {
             let mut date = jiff::civil::date(1950, 1, 1);
-            for _ in 0..20_010 {
+            for _ in 0..20_001 {
                 let (text, iso) = (date.strftime("%-m/%-d/%Y").to_string(), date.to_string());
                 draft
                     .lines
