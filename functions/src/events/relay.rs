@@ -28,7 +28,7 @@ use shared::{
         aws::Connection,
         clock::Clock,
         config::{ConfigError, EventBus, EventPoison},
-        deadline::deadline,
+        deadline::stop_millis,
         ids::Random,
         table::Item,
         telemetry::{self, Invocation, Metrics, TraceContext},
@@ -117,7 +117,7 @@ pub async fn handle(
     let (now, random) = (context.clock.now(), context.random.bytes());
     let trace = TraceContext::resolve(None, None, now, random);
     let invocation = Invocation::begin(Some(&lambda), trace);
-    let stop = deadline(&lambda).map_or(i64::MAX, |at| at.as_millisecond() - MARGIN);
+    let stop = stop_millis(&lambda, MARGIN);
     let run = Run {
         context,
         invocation: invocation.clone(),

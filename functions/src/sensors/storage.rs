@@ -18,7 +18,7 @@ use shared::{
         batch::{self, BatchError, FailedMessages, Failure},
         clock::Clock,
         config::{ConfigError, RawRetention, ReadingsDeadLetters, ReadingsQueue, SensorsTable},
-        deadline::deadline,
+        deadline::stop_millis,
         ids::{Random, uuid_v7},
         telemetry::{self, Metrics},
     },
@@ -147,7 +147,7 @@ pub async fn handle<Q: FailedMessages>(
 ) -> Result<SqsBatchResponse, BatchError> {
     let (event, lambda) = event.into_parts();
     let sources = (&context.clock, &context.random);
-    let stop = deadline(&lambda).map_or(i64::MAX, |at| at.as_millisecond() - MARGIN);
+    let stop = stop_millis(&lambda, MARGIN);
     let handler = |messages| Box::pin(settle(context, messages, stop));
     batch::consume_together(&lambda, event, &context.failed, sources, handler).await
 }

@@ -29,6 +29,13 @@ pub fn stop(
     deadline(context).map_or(end, |deadline| end.min(deadline - spare))
 }
 
+/// The millisecond of Unix time from which nothing more is begun: `spare` milliseconds before Lambda
+/// stops the invocation, and never where nobody set a time.
+#[must_use]
+pub fn stop_millis(context: &Context, spare: i64) -> i64 {
+    deadline(context).map_or(i64::MAX, |at| at.as_millisecond() - spare)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +63,11 @@ mod tests {
         assert_eq!(stop(1_030_000), at(1_025));
         assert_eq!(stop(1_020_000), at(1_018));
         assert_eq!(stop(999_000), at(997), "no time is left");
+    }
+
+    #[test]
+    fn nothing_is_begun_when_only_what_is_spare_is_left() {
+        assert_eq!(stop_millis(&context(1_020_000), 20_000), 1_000_000);
+        assert_eq!(stop_millis(&Context::default(), 20_000), i64::MAX);
     }
 }

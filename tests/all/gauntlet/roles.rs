@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::events::{event, invoke_with};
@@ -14,7 +15,7 @@ use crate::support::bucket::{
 };
 use crate::support::faulty_cloud::refusing;
 use crate::support::lambda::{aws, function, invoke, object_created};
-use crate::support::sensors::eventually;
+use crate::support::sensors::{device_id, eventually};
 use crate::support::stack::{stack, unique, variable};
 use crate::support::{old_orders, people};
 
@@ -63,12 +64,17 @@ fn as_itself(resource: &str, door: String) -> [(&'static str, String); 4] {
     ]
 }
 
-/// An event file whose request comes from somebody new, with a key of its own.
+/// An event file whose request has a key of its own and, where it makes a device, names a new one.
 fn request(name: &str) -> Value {
     let mut request = event(name);
     let key = unique();
     request["headers"]["Idempotency-Key"] = json!(key);
     request["multiValueHeaders"]["Idempotency-Key"] = json!([key]);
+    let body: Option<Value> = request["body"].as_str().and_then(|body| body.parse().ok());
+    if let Some(mut body) = body.filter(|body| body["device_id"].is_string()) {
+        body["device_id"] = json!(device_id());
+        request["body"] = json!(body.to_string());
+    }
     request
 }
 
@@ -101,7 +107,7 @@ fn category(name: &str) -> String {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn a_catalogue_is_built_listed_and_taken_down() {
     let category = category("Lamps");
     let product = |name: &str, amount: &str| {
@@ -160,7 +166,7 @@ fn a_catalogue_is_built_listed_and_taken_down() {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn categories_that_are_made_at_once_are_all_there() {
     let makers: Vec<_> = (0..6)
         .map(|_| thread::spawn(|| category("At once")))
@@ -177,7 +183,7 @@ fn categories_that_are_made_at_once_are_all_there() {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn an_event_that_is_none_is_put_aside_by_the_relay() {
     let order = format!("ORDER#{}", unique());
     let item = json!({"pk": {"S": order}, "sk": {"S": "EV#000001"}, "type": {"S": "no event"}});
@@ -196,7 +202,7 @@ fn an_event_that_is_none_is_put_aside_by_the_relay() {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn a_message_that_is_no_order_s_is_put_aside_by_the_revenue() {
     let body = format!("no event {}", unique());
     let queue = variable("MILLRACE_ORDER_REVENUE_QUEUE_URL");
@@ -221,7 +227,7 @@ fn is_in(queue: &str, text: &str) -> bool {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn an_event_that_the_import_fails_at_thrice_is_handed_on() {
     let name = function("SalesImport");
     let marker = unique();
@@ -276,7 +282,7 @@ fn sweep() {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn an_order_whose_execution_was_never_begun_or_has_failed_is_carried_through_by_the_sweep() {
     let never = forgotten();
     let failed = forgotten();
@@ -306,7 +312,7 @@ fn an_order_whose_execution_was_never_begun_or_has_failed_is_carried_through_by_
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn a_reservation_that_ran_out_is_given_up_by_the_sweep() {
     let id = forgotten();
     old_orders::reserve(&id);
@@ -317,7 +323,7 @@ fn a_reservation_that_ran_out_is_given_up_by_the_sweep() {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn messages_that_cannot_be_worked_on_for_now_come_again_after_a_pause() {
     let all = [
         (
@@ -355,7 +361,7 @@ fn messages_that_cannot_be_worked_on_for_now_come_again_after_a_pause() {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn a_request_that_failed_leaves_its_key_to_the_next_try() {
     let transaction = &["TransactWriteItems"];
     let all = [
@@ -384,7 +390,7 @@ fn a_request_that_failed_leaves_its_key_to_the_next_try() {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn a_key_that_the_usage_plan_did_not_take_is_none() {
     let request = event("events/sensors/keys-create.json");
     let environment = as_itself("SensorKeys", refusing(&["POST /apikeys"]));
@@ -393,7 +399,7 @@ fn a_key_that_the_usage_plan_did_not_take_is_none() {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn an_import_whose_time_runs_out_goes_on_by_itself() {
     let key = unique_key("in-a-hurry");
     let mut date = jiff::civil::date(2031, 1, 1);
@@ -434,7 +440,52 @@ fn an_import_whose_time_runs_out_goes_on_by_itself() {
 }
 
 #[test]
-#[ignore = "shares people and queues with other tests: make gauntlet gives it a stack of its own"]
+#[ignore = "shares people and queues with other tests: it is run after them"]
+fn an_upload_that_the_api_could_not_import_is_imported_from_the_queue() {
+    let sales = file(&[row("1/4/2031", &unique(), "A", "3.00")]);
+    let mut request = event("events/sales/import-sales-multipart.json");
+    let kind = request["headers"]["Content-Type"].as_str();
+    let (_, boundary) = kind
+        .and_then(|kind| kind.split_once("boundary="))
+        .expect("the event has a form");
+    let form = [
+        format!("--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"sales.csv\"\r\n").as_bytes(),
+        b"Content-Type: text/csv\r\n\r\n",
+        &sales,
+        format!("\r\n--{boundary}--\r\n").as_bytes(),
+    ]
+    .concat();
+    request["body"] = json!(BASE64_STANDARD.encode(form));
+    let environment = as_itself("SalesApi", refusing(&["TOTAL#"]));
+    let answer = invoke_with("sales-api", &request, &environment, TIME).expect("it answers");
+    assert_eq!(answer["statusCode"], 503, "{answer}");
+    let list = get("/api/sales/imports?limit=100")
+        .send()
+        .expect(200)
+        .json();
+    let imports = list["data"].as_array().expect("there is a list");
+    let import = imports.iter().find(|import| {
+        let is_upload = |key: &str| key.starts_with("direct/");
+        import["key"].as_str().is_some_and(is_upload) && import["status"] == "importing"
+    });
+    let id = id(import.expect("the upload is being imported"));
+    go_on_with("import", id);
+    let import = ended_by_id(id);
+    assert_eq!(counts(&import), (1, 0, 0), "{import}");
+}
+
+/// Sends what the API sent, which comes in a minute, at once.
+fn go_on_with(action: &str, import: &str) {
+    let task = json!({"action": action, "import": import}).to_string();
+    let send = connection()
+        .sqs()
+        .send_message()
+        .queue_url(&stack().queue_url);
+    block_on(send.message_body(task).send()).expect("the queue takes it");
+}
+
+#[test]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn an_import_that_the_api_could_not_take_back_is_taken_back_from_the_queue() {
     let import = import(
         "half-gone",
@@ -452,13 +503,7 @@ fn an_import_that_the_api_could_not_take_back_is_taken_back_from_the_queue() {
     let environment = as_itself("SalesApi", refusing(&["TOTAL#"]));
     let answer = invoke_with("sales-api", &request, &environment, TIME).expect("it answers");
     assert_eq!(answer["statusCode"], 503, "{answer}");
-    // What the API sent comes in a minute.
-    let task = json!({"action": "take-back", "import": id}).to_string();
-    let send = connection()
-        .sqs()
-        .send_message()
-        .queue_url(&stack().queue_url);
-    block_on(send.message_body(task).send()).expect("the queue takes it");
+    go_on_with("take-back", id);
     eventually("the import is taken back", || {
         report(id).json()["status"] == "deleted"
     });

@@ -30,7 +30,7 @@ use shared::{
     testing::Database,
 };
 
-use super::machine::{ABORTED, Call, Machine, Standing};
+use super::machine::{ABORTED, Call, Machine};
 use super::steps::{self, Kept};
 use crate::support::{
     charge::charge,
@@ -260,19 +260,7 @@ impl World {
 
     /// Runs every execution that is at work until it ends.
     async fn execute(&self) {
-        loop {
-            let found = {
-                let executions = self.executions.lock().unwrap();
-                let mut running = executions
-                    .iter()
-                    .filter(|(_, execution)| execution.standing == Standing::Running);
-                running
-                    .next()
-                    .map(|(name, execution)| (name.clone(), execution.clone()))
-            };
-            let Some((name, mut execution)) = found else {
-                return;
-            };
+        while let Some((name, mut execution)) = steps::at_work(&self.executions) {
             let call = async |call| self.call(call).await;
             self.machine.run(&mut execution, &self.clock, call).await;
             self.trouble.set(None);

@@ -18,11 +18,22 @@ use shared::{
     platform::{aws::Connection, clock::Clock, config::OrderSaga, ids::Random},
 };
 
-use super::machine::{self, Execution, Machine, SAGA};
+use super::machine::{self, Execution, Machine, SAGA, Standing};
 use crate::support::faults::Plan;
 
 /// The executions that there are, by name.
 pub(crate) type Kept = Arc<Mutex<BTreeMap<String, Execution>>>;
+
+/// One of the executions that are at work, by name.
+pub(crate) fn at_work(executions: &Kept) -> Option<(String, Execution)> {
+    let executions = executions.lock().expect("nobody panics at it");
+    let mut running = executions
+        .iter()
+        .filter(|(_, execution)| execution.standing == Standing::Running);
+    running
+        .next()
+        .map(|(name, execution)| (name.clone(), execution.clone()))
+}
 
 /// The service that keeps executions, for a process that goes by `plan`.
 pub(crate) fn service(

@@ -41,7 +41,7 @@ use super::{
 };
 use crate::{
     orders::{
-        machine::{ABORTED, Call, Execution, Machine, Standing},
+        machine::{ABORTED, Call, Execution, Machine},
         steps,
     },
     support::{faults::Plan, gauntlet::seed},
@@ -261,19 +261,7 @@ impl House {
 
     /// Runs every execution that is at work until it ends.
     pub(super) async fn execute(&self) {
-        loop {
-            let found = {
-                let executions = self.executions.lock().expect("nobody panics at it");
-                let mut running = executions
-                    .iter()
-                    .filter(|(_, e)| e.standing == Standing::Running);
-                running
-                    .next()
-                    .map(|(name, execution)| (name.clone(), execution.clone()))
-            };
-            let Some((name, mut execution)) = found else {
-                return;
-            };
+        while let Some((name, mut execution)) = steps::at_work(&self.executions) {
             let call = async |call| self.call(call).await;
             Box::pin(self.machine.run(&mut execution, &self.clock, call)).await;
             let mut executions = self.executions.lock().expect("nobody panics at it");

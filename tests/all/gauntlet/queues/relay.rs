@@ -277,7 +277,7 @@ fn world(random: &Random, count: usize) -> World {
     }
     let mut spoilt: Vec<usize> = (0..count).collect();
     shuffle(random, &mut spoilt);
-    let spoilt: HashSet<usize> = spoilt.into_iter().take((count / 100).max(10)).collect();
+    let spoilt: HashSet<usize> = spoilt.into_iter().take((count / 100).max(30)).collect();
     let mut world = World {
         bus: Arc::default(),
         stream: Stream::new(SHARDS, random),
