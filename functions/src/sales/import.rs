@@ -38,6 +38,13 @@ use super::{
 /// How long the latest version of an object is remembered: longer than any event takes.
 const VERSION_MEMORY: SignedDuration = SignedDuration::from_hours(24 * 400);
 
+/// Seconds that a message may wait in the queue at most.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+const LONGEST_DELAY: i32 = 900;
+
+/// Seconds before an import that another run has taken over is looked at, at least.
+const SHORTEST_LOOK: i32 = 60;
+
 /// What the handler works with.
 #[derive(Debug)]
 pub struct Context {
@@ -337,9 +344,31 @@ async fn run(
     match outcome {
         Outcome::Ended(import) => count(&import, context.importer.clock.now()),
         Outcome::Unfinished(_) => hand_over(context, task).await?,
-        Outcome::Idle => tracing::info!(import = %id, "nothing to do"),
+        Outcome::Idle => look_again(context, task).await?,
     }
     Ok(())
+}
+
+/// Has somebody look again at an import that another run has taken over, when that run must be over:
+/// the message that led to it may be the very one that this run is about to end, and would not come
+/// again if the other run died.
+async fn look_again(context: &Context, task: Task) -> Result<(), HandlerError> {
+    let import = context.importer.store.import(task.import).await?;
+    let is_left = |import: &Import| match task.action {
+        Action::Import => import.status.is_open(),
+        Action::TakeBack => import.status == Status::Deleting,
+    };
+    let Some(import) = import.filter(is_left) else {
+        tracing::info!(import = %task.import, "nothing to do");
+        return Ok(());
+    };
+    let now = context.importer.clock.now();
+    let until = import.active_until.unwrap_or(now);
+    let seconds = until.duration_since(now).as_secs();
+    let seconds = i32::try_from(seconds).unwrap_or(LONGEST_DELAY);
+    let delay = seconds.clamp(SHORTEST_LOOK, LONGEST_DELAY);
+    tracing::info!(import = %task.import, "another run has taken over");
+    context.queue.send(task, delay).await.map_err(queue_error)
 }
 
 async fn hand_over(context: &Context, task: Task) -> Result<(), HandlerError> {
@@ -378,7 +407,8 @@ async fn go_on(context: &Context, id: ImportId, deadline: Timestamp) -> Result<(
 async fn take_back(context: &Context, task: Task, deadline: Timestamp) -> Result<(), HandlerError> {
     match context.importer.take_back(task.import, deadline).await? {
         Outcome::Unfinished(_) => hand_over(context, task).await,
-        Outcome::Ended(_) | Outcome::Idle => Ok(()),
+        Outcome::Idle => look_again(context, task).await,
+        Outcome::Ended(_) => Ok(()),
     }
 }
 

@@ -41,7 +41,7 @@ use super::{
     trigger::{Messages, context},
 };
 use crate::support::{
-    faults::Plan,
+    faults::{Fault, Plan},
     gauntlet::{seed, sized},
     object_store::{ObjectStore, etag},
     tree,
@@ -409,4 +409,32 @@ fn the_import_function_may_die_anywhere() {
         }
         report.tell("sales-import");
     });
+}
+
+#[tokio::test]
+async fn an_import_is_gone_on_with_although_the_run_that_took_it_over_dies() {
+    let sales = Sales::start().await;
+    let (_, object) = sales.put("imports/later.csv", &later());
+    let id = sales.announce(&object).await;
+    let task = json!({"action": "import", "import": id}).to_string();
+    let event: Value = Messages::new(vec![task]).event(1);
+    let (held, dead) = (Plan::new(Fault::Held, 1), Plan::new(Fault::DeathAfter, 0));
+    let overtaken = async {
+        held.held().await;
+        let died = dead.survive(sales.handle(&dead, event.clone())).await;
+        assert!(died.is_none(), "it dies when it has taken the import over");
+        held.let_go();
+    };
+    let (ended, ()) = tokio::join!(sales.handle(&held, event.clone()), overtaken);
+    let ended = ended.expect("messages fail one by one");
+    assert_eq!(
+        ended,
+        json!({"batchItemFailures": []}),
+        "the message is gone"
+    );
+    sales.work_off().await;
+    let store = sales.importer(&Plan::none()).store;
+    let import = store.import(id).await.expect("the table answers");
+    let status = import.expect("it is there").status;
+    assert_eq!(status, Status::CompletedWithErrors);
 }
