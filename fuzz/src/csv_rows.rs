@@ -66,14 +66,14 @@ fn read(slices: &[&[u8]], encoding: Encoding) -> Result<(Summary, Read), FileErr
     Ok((summary, found))
 }
 
-/// The records that hold anything but blanks.
+/// The records that hold anything but blanks and quotes.
 fn elsewhere(file: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let records = reader.byte_records().map(|record| {
         let record = record.expect("bytes in memory can be read");
         record.iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
     });
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'"');
     records
         .filter(|cells| !cells.iter().flatten().all(is_blank))
         .collect()
@@ -107,11 +107,12 @@ pub fn check(bytes: &[u8]) {
             .all(|pair| pair[0].number < pair[1].number)
     );
 
-    let is_blank = |char: char| matches!(char, ' ' | '\t');
+    let is_blank = |char: char| matches!(char, ' ' | '\t' | '"');
     let holds = |row: &&Row| !row.cells.iter().all(|cell| cell.chars().all(is_blank));
     let kept: Vec<&Row> = found.rows.iter().filter(holds).collect();
     let others = elsewhere(&file);
-    // A row of quoted blanks is a row here; nobody sees the quotes there.
+    // A row of quoted blanks is a row here, and where something stands behind a quote the row keeps its
+    // quotes; nobody sees them there.
     assert_eq!(kept.len(), others.len(), "rows");
     let is_utf8 = summary.dialect.encoding() == Encoding::Utf8;
     for (row, other) in kept.iter().zip(&others) {

@@ -132,8 +132,8 @@ thread_local! {
     );
 }
 
-/// Whether a request has the name of a host where it has one: lambda_http makes an address of it, and
-/// panics where that is none. API Gateway answers to its own names alone.
+/// Whether a request has the name of a host where it has one: `lambda_http` makes an address of it,
+/// and panics where that is none. API Gateway answers to its own names alone.
 fn is_called_by_name(request: &str) -> bool {
     let request: Value = serde_json::from_str(request).unwrap_or_default();
     let lists = ["headers", "multiValueHeaders"].map(|name| request[name].as_object());
