@@ -9,7 +9,7 @@ use std::{
 };
 
 use functions::notifications::{context::Context, send::handle};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 use shared::{
@@ -68,6 +68,13 @@ struct Providers {
 }
 
 impl Providers {
+    /// Lets the time go by in which the breakers leave the providers alone after the outage: two runs
+    /// at once count as two deliveries, so that a message's last may come within it.
+    fn wait_for_recovery(&self) {
+        let left = self.begun + RECOVERY - self.clock.now().as_millisecond();
+        self.clock.advance(SignedDuration::from_millis(left.max(0)));
+    }
+
     fn answer(&self, path: &str, body: &str) -> (u16, String) {
         let is_email = path.contains("/email/");
         let (to, text) = if is_email {
@@ -384,6 +391,9 @@ async fn what_is_told_is_told_once_however_it_is_asked_for_and_poison_alone_is_s
         let event = LambdaEvent::new(event, lambda_runtime::Context::default());
         let is_last = delivery.received >= PHONE_DELIVERIES;
         world.providers.is_last.store(is_last, Ordering::Relaxed);
+        if is_last {
+            world.providers.wait_for_recovery();
+        }
         if !delivery.is_disturbed || delivery.received > MOST_TROUBLED {
             let reply = Box::pin(handle(&warm, event)).await;
             return Some(json!(reply.unwrap()));
