@@ -47,7 +47,7 @@ def functions(program, target):
     """Writes the bill of the functions for a target, and checks that it lacks nothing."""
     name = f"functions-{target}"
     manifest = ROOT / "functions" / "Cargo.toml"
-    options = ["--manifest-path", manifest, "--format", "json", "--describe", "crate", "--target", target]
+    options = ["--manifest-path", manifest, "--format", "json", "--target", target]
     environment = os.environ | {"SOURCE_DATE_EPOCH": "0"}
     call([program, "cyclonedx", *options, "--override-filename", name], env=environment)
     # It writes one for each package of the workspace, beside its manifest.
