@@ -132,22 +132,26 @@ thread_local! {
     );
 }
 
-/// Whether a request has the name of a host where it has one: `lambda_http` makes an address of it,
-/// and panics where that is none. API Gateway answers to its own names alone.
-fn is_called_by_name(request: &str) -> bool {
+/// Whether a request has the host and scheme that API Gateway sends, or none: `lambda_http` makes an
+/// address of them, and panics where that is none.
+fn is_of_the_gateway(request: &str) -> bool {
     let request: Value = serde_json::from_str(request).unwrap_or_default();
     let lists = ["headers", "multiValueHeaders"].map(|name| request[name].as_object());
-    let headers = lists.into_iter().flatten().flatten();
-    let is_named = |value: &Value| {
-        let plain = |char: char| char.is_ascii_alphanumeric() || ".-".contains(char);
-        value.as_str().is_none_or(|host| host.chars().all(plain))
+    let plain = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit();
+    let is_label =
+        |label: &str| !label.starts_with("xn--") && label.replace('-', "").chars().all(plain);
+    let fits = |name: &str, value: &Value| match name.to_ascii_lowercase().as_str() {
+        "host" => value
+            .as_str()
+            .is_none_or(|host| host.ends_with(".amazonaws.com") && host.split('.').all(is_label)),
+        "x-forwarded-proto" => value.as_str().is_none_or(|scheme| scheme == "https"),
+        _ => true,
     };
-    headers
-        .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
-        .all(|(_, value)| match value {
-            Value::Array(values) => values.iter().all(is_named),
-            value => is_named(value),
-        })
+    let mut headers = lists.into_iter().flatten().flatten();
+    headers.all(|(name, value)| match value {
+        Value::Array(values) => values.iter().all(|value| fits(name, value)),
+        value => fits(name, value),
+    })
 }
 
 /// Tries an input as each kind of event.
@@ -186,7 +190,7 @@ pub fn check(bytes: &[u8]) {
             assert!(!caller.sub().is_empty() && caller.groups().len() <= 2);
         }
     }
-    if is_called_by_name(text)
+    if is_of_the_gateway(text)
         && let Ok(request) = request::from_str(text)
         && let Some(context) = request.request_context_ref()
         && let Some(caller) = Caller::from_request_context(context)
