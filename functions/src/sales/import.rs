@@ -32,15 +32,11 @@ use shared::{
 
 use super::{
     importer::{ImportError, Importer, MEMORY, Outcome, Source},
-    queue::{Action, Task, TaskQueue},
+    queue::{Action, LONGEST_DELAY, Task, TaskQueue},
 };
 
 /// How long the latest version of an object is remembered: longer than any event takes.
 const VERSION_MEMORY: SignedDuration = SignedDuration::from_hours(24 * 400);
-
-/// Seconds that a message may wait in the queue at most.
-/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
-const LONGEST_DELAY: i32 = 900;
 
 /// Seconds before an import that another run has taken over is looked at, at least.
 const SHORTEST_LOOK: i32 = 60;

@@ -7,6 +7,10 @@ use shared::{
     sales::import::ImportId,
 };
 
+/// Seconds that a message may wait in the queue at most.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>
+pub const LONGEST_DELAY: i32 = 900;
+
 /// What a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,7 +40,7 @@ pub struct TaskQueue {
 }
 
 impl TaskQueue {
-    /// Sends `task`, to be delivered after `delay_seconds` (0 to 900), with the ids of the current
+    /// Sends `task`, to be delivered after `delay_seconds` (0 to [`LONGEST_DELAY`]), with the ids of the current
     /// invocation.
     ///
     /// # Errors
