@@ -9,6 +9,8 @@ import time
 from console import say
 from paths import ROOT
 
+TESTS = ["cargo", "test", "--locked", "--workspace", "--no-fail-fast"]
+"""How every test is built and run: another set of packages or options would build the SDK again."""
 RESULT = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m|\x1b\(B")
 

@@ -9,17 +9,12 @@ A lint counts as one; a test run counts its tests. Nothing stops the rest from r
 import sys
 
 import gauntlet
-from check import check, summary
+from check import TESTS, check, summary
 from console import run
 from paths import ROOT, TOOLS
 
 TEMPLATE = ROOT / "template.yaml"
 HERE = ROOT / "infra" / "local"
-
-CARGO = ["cargo", "test", "--locked", "--workspace", "--no-fail-fast"]
-
-# Parts of the gauntlet that keep a database in their own process busy for minutes.
-EMBEDDED = ["gauntlet::chaos", "gauntlet::crash_points", "gauntlet::csv_corpus", "gauntlet::fuzz", "gauntlet::queues"]
 
 
 def lints():
@@ -43,7 +38,7 @@ def tests():
         ("build", [sys.executable, HERE / "build.py", "dev"]),
         ("simulation", [ROOT / "target" / "debug" / "simulate-orders"]),
         ("with a stack", [sys.executable, HERE / "with_stack.py", sys.executable, HERE / "checks.py", "stack"]),
-        ("gauntlet", [*CARGO, "--test", "all", "--", *EMBEDDED]),
+        ("gauntlet", gauntlet.embedded()),
         ("rights", [sys.executable, HERE / "rights.py", "used"]),
     ]
 
@@ -53,10 +48,9 @@ def tests_of_a_stack():
 
     The second needs the queues and people of the first to itself, and the third sends whatever comes to its mind.
     """
-    skipped = [part for name in EMBEDDED for part in ("--skip", name)]
     return [
-        ("tests", [*CARGO, "--", *skipped]),
-        ("roles", [*CARGO, "--test", "all", "--", "--ignored", "gauntlet::roles"]),
+        ("tests", [*TESTS, "--", *gauntlet.not_embedded()]),
+        ("roles", gauntlet.roles()),
         ("schemas", [sys.executable, HERE / "schemas.py", "quick"]),
     ]
 

@@ -8,13 +8,13 @@ corpus with the fix, and the tests try it for good.
 """
 
 import concurrent.futures
-import json
 import os
 import re
 import subprocess
 import sys
 
 from console import Failure, run, say, step
+from gauntlet import figure
 from paths import ROOT, STATE
 
 FUZZ = ROOT / "fuzz"
@@ -82,13 +82,6 @@ def fuzz(binary, seconds):
     return name, int(executed[1]) if executed else 0, int(covered[-1]) if covered else 0, inputs
 
 
-def figure(what, value):
-    """Reports a figure for the gauntlet's table, as the tests do."""
-    if path := os.environ.get("GAUNTLET_FIGURES"):
-        with open(path, "a", encoding="utf-8") as figures:
-            figures.write(json.dumps({"check": "fuzzing", "what": what, "value": str(value)}) + "\n")
-
-
 def main():
     """The command."""
     seconds, chosen = int(sys.argv[1]), sys.argv[2:] or targets()
@@ -102,10 +95,10 @@ def main():
     for name, executed, covered, inputs in outcomes:
         crashes += len(inputs)
         say(f"{'✗' if inputs else '✓'} {name:20} {executed:>12,} executions {covered:>7,} edges {len(inputs):>3} failures")
-        figure(f"{name}: executions, edges", f"{executed:,}, {covered:,}")
+        figure("fuzzing", f"{name}: executions, edges", f"{executed:,}, {covered:,}")
         for path in inputs:
             say(f"    {path.relative_to(ROOT)}\n    again: {os.path.relpath(folder / name)} {os.path.relpath(path)}")
-    figure("inputs that failed", crashes)
+    figure("fuzzing", "inputs that failed", crashes)
     return 1 if crashes else 0
 
 

@@ -1,6 +1,7 @@
 """Runs the gauntlet: faults, crashes, hostile input and security on all three domains; ends with a table of figures.
 
 Usage: gauntlet.py
+       with_stack.py … gauntlet.py stack
 
 This is the full size. Small sizes of what needs no stack of its own are among the tests of `make test`. What a run draws
 from chance comes from GAUNTLET_SEED; the table names the seed.
@@ -11,28 +12,54 @@ import os
 import sys
 import time
 
-from check import check, summary
+from check import TESTS, check, summary
 from console import run, say
 from paths import ROOT
 
 HERE = ROOT / "infra" / "local"
 FIGURES = ROOT / ".local" / "gauntlet.jsonl"
 SEED = "20261121"
+EMBEDDED = ["gauntlet::chaos", "gauntlet::crash_points", "gauntlet::csv_corpus", "gauntlet::fuzz", "gauntlet::queues"]
+"""Parts that need no stack, and keep a database in their own process busy for minutes."""
+
+
+def embedded():
+    """The tests that need no stack."""
+    return [*TESTS, "--test", "all", "--", *EMBEDDED]
+
+
+def not_embedded():
+    """What leaves them out."""
+    return [part for name in EMBEDDED for part in ("--skip", name)]
+
+
+def roles():
+    """The tests under the functions' own roles, which need a stack's queues and people to themselves."""
+    return [*TESTS, "--test", "all", "--", "--ignored", "gauntlet::roles"]
 
 
 def sections():
-    """Name and command of each section of the full size."""
+    """Name and command of each section of the full size. What kills, or takes away, has a stack of its own."""
     python, stack = sys.executable, [sys.executable, HERE / "with_stack.py"]
-    cargo = ["cargo", "test", "--locked", "--workspace", "--test", "all", "--"]
     return [
         ("npm", [python, HERE / "npm.py"]),
-        ("faults", [*stack, *cargo, "gauntlet::"]),
-        ("kills", [*stack, *cargo, "--ignored", "gauntlet::kills"]),
-        ("roles", [*stack, *cargo, "--ignored", "gauntlet::roles"]),
+        ("faults", embedded()),
+        ("with a stack", [*stack, python, HERE / "gauntlet.py", "stack"]),
+        ("kills", [*stack, *TESTS, "--test", "all", "--", "--ignored", "gauntlet::kills"]),
         ("rights", [*stack, python, HERE / "rights.py", "full"]),
-        ("schemas", [*stack, python, HERE / "schemas.py", "full"]),
         ("template", [python, HERE / "template_checks.py"]),
+        ("history", [python, HERE / "secret_scan.py", "history"]),
         ("fuzzing", [python, HERE / "fuzz.py", "30"]),
+    ]
+
+
+def sections_of_a_stack():
+    """Name and command of each section on the stack in the environment."""
+    answers = [*TESTS, "--test", "all", "--", *not_embedded(), "gauntlet::"]
+    return [
+        ("answers", answers),
+        ("roles", roles()),
+        ("schemas", [sys.executable, HERE / "schemas.py", "full"]),
     ]
 
 
@@ -67,6 +94,8 @@ def table():
 
 def main():
     """The command."""
+    if sys.argv[1:] == ["stack"]:
+        return 1 if summary([check(*section) for section in sections_of_a_stack()]) else 0
     began = time.monotonic()
     begin("full")
     outcomes = [check(*section) for section in sections()]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    api::{Answer, Role, call},
+    api::{Answer, Call, Role, call},
     stack::unique,
 };
 
@@ -36,10 +36,14 @@ pub(crate) fn order(items: &Value) -> Value {
 
 /// Places an order, or waits for the same request to be answered.
 pub(crate) fn place(token: &str, key: &str, order: &Value) -> Answer {
+    request(token, key, order).send()
+}
+
+/// The request by which an order is placed.
+pub(crate) fn request(token: &str, key: &str, order: &Value) -> Call {
     call("POST", "/api/orders")
         .token(token)
         .header("Idempotency-Key", key)
         .header("Prefer", "wait=10")
         .body(JSON, order.to_string())
-        .send()
 }

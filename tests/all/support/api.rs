@@ -1,11 +1,12 @@
 //! Calls on the stack's API.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use ureq::Agent;
-use ureq::http::{Method, Request};
+use ureq::http::{HeaderName, Method, Request};
 
 use super::stack::stack;
 
@@ -99,6 +100,35 @@ impl Call {
         self.body(&format!("multipart/form-data; boundary={BOUNDARY}"), body)
     }
 
+    /// Sends the request as a well-behaved client does, until it is answered for good: the same again,
+    /// under the same key, after a pause. Gives the statuses of the answers before as well.
+    ///
+    /// # Panics
+    ///
+    /// When two minutes bring no such answer.
+    pub(crate) fn persist(&self) -> (Answer, Vec<u16>) {
+        const PATIENCE: Duration = Duration::from_mins(2);
+        let begun = Instant::now();
+        let (mut pause, mut earlier) = (Duration::from_millis(100), Vec::new());
+        loop {
+            let answer = self.clone().send();
+            let is_running =
+                answer.status == 409 && answer.text().contains("idempotency-in-progress");
+            if !is_running && !matches!(answer.status, 429 | 500..) {
+                return (answer, earlier);
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{self:?}: {} {}",
+                answer.status,
+                answer.text()
+            );
+            earlier.push(answer.status);
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
     /// Sends the request.
     pub(crate) fn send(self) -> Answer {
         static AGENT: OnceLock<Agent> = OnceLock::new();
@@ -138,6 +168,23 @@ impl Call {
 }
 
 impl Answer {
+    /// An answer that nobody gave, to see what is said of it.
+    pub(crate) fn of<'h>(
+        status: u16,
+        headers: impl IntoIterator<Item = (&'h str, &'h str)>,
+        body: impl Into<Vec<u8>>,
+    ) -> Self {
+        let headers = headers.into_iter().map(|(name, value)| {
+            let name = name.parse::<HeaderName>().expect("it is a name");
+            (name, value.parse().expect("it is a value"))
+        });
+        Self {
+            status,
+            headers: headers.collect(),
+            body: body.into(),
+        }
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .get(name)

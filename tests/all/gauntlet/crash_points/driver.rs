@@ -225,3 +225,126 @@ pub(super) fn block_on(work: impl Future<Output = ()>) {
         .expect("a runtime starts");
     runtime.block_on(work);
 }
+
+/// Mistakes that a handler may make, each of which has to be seen.
+mod tests {
+    use aws_sdk_dynamodb::{Client, types::AttributeValue};
+    use shared::{
+        platform::aws::Connection,
+        testing::{Database, Table},
+    };
+
+    use super::*;
+
+    const TABLE: &str = "Things";
+
+    /// How a handler counts what is delivered to it.
+    #[derive(Clone, Copy)]
+    enum Counting {
+        /// With its own delivery, so that a repetition counts nothing.
+        ByKey,
+        /// Without looking whether it did so before.
+        Again,
+        /// After it has noted that it is done with it.
+        AfterNoting,
+        /// And gives up when it died before.
+        ThenGivingUp,
+    }
+
+    impl Scenario for Counting {
+        type World = Database;
+
+        fn name(&self) -> String {
+            "counting".to_owned()
+        }
+
+        fn most(&self) -> u32 {
+            4
+        }
+
+        async fn world(&self) -> Database {
+            Database::start(&[Table::new(TABLE)]).await
+        }
+
+        async fn deliver(&self, world: &Database, plan: &Arc<Plan>, nth: u32) -> Delivery {
+            let http = plan.over(shared::platform::aws::http_client(Some(world.endpoint())));
+            let table = Things(Connection::to_emulator(world.endpoint(), http).dynamodb());
+            match self {
+                Self::ByKey => table.put("counted").await,
+                Self::Again => {
+                    if !table.has("noted").await {
+                        table.add_one().await;
+                        table.put("noted").await;
+                    }
+                }
+                Self::AfterNoting => {
+                    if !table.has("noted").await {
+                        table.put("noted").await;
+                        table.put("counted").await;
+                    }
+                }
+                Self::ThenGivingUp if nth == 1 => table.put("counted").await,
+                Self::ThenGivingUp => {}
+            }
+            Delivery::Done
+        }
+
+        async fn state(&self, world: &Database, _: &[Vec<String>]) -> State {
+            let mut state = State::default();
+            state.add_table(world, TABLE, |_| {}).await;
+            state
+        }
+    }
+
+    struct Things(Client);
+
+    impl Things {
+        fn text(text: &str) -> AttributeValue {
+            AttributeValue::S(text.to_owned())
+        }
+
+        async fn put(&self, key: &str) {
+            let put = self.0.put_item().table_name(TABLE);
+            let put = put.item("pk", Self::text(key)).item("sk", Self::text(key));
+            put.send().await.expect("the table takes it");
+        }
+
+        async fn has(&self, key: &str) -> bool {
+            let get = self.0.get_item().table_name(TABLE);
+            let get = get.key("pk", Self::text(key)).key("sk", Self::text(key));
+            let found = get.send().await.expect("the table answers");
+            found.item.is_some()
+        }
+
+        async fn add_one(&self) {
+            let update = self.0.update_item().table_name(TABLE);
+            let update = update
+                .key("pk", Self::text("count"))
+                .key("sk", Self::text("count"));
+            let update = update
+                .update_expression("ADD things :one")
+                .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+            update.send().await.expect("the table takes it");
+        }
+    }
+
+    async fn divergences(counting: Counting) -> Vec<String> {
+        let mut report = Report::default();
+        report.play(&counting).await;
+        report.divergences
+    }
+
+    #[tokio::test]
+    async fn who_counts_by_key_may_die_anywhere_and_who_does_not_is_found_out() {
+        assert_eq!(divergences(Counting::ByKey).await, [""; 0]);
+        let again = divergences(Counting::Again).await;
+        assert!(again.iter().any(|told| told.contains("\"2\"")), "{again:?}");
+        let lost = divergences(Counting::AfterNoting).await;
+        assert!(
+            lost.iter()
+                .any(|told| told.contains("- ") && told.contains("counted")),
+            "{lost:?}"
+        );
+        assert_ne!(divergences(Counting::ThenGivingUp).await, [""; 0]);
+    }
+}

@@ -57,6 +57,10 @@ fn collection() -> PathBuf {
 #[test]
 fn every_file_of_csv_spectrum_says_what_its_authors_say() {
     let folder = collection();
+    if !gauntlet::is_full() && !folder.exists() {
+        println!("csv-spectrum is for the full size: infra/local/npm.py installs it");
+        return;
+    }
     let mut compared = 0;
     for entry in std::fs::read_dir(folder.join("csvs")).into_iter().flatten() {
         let path = entry.expect("the folder is readable").path();
@@ -78,9 +82,8 @@ fn every_file_of_csv_spectrum_says_what_its_authors_say() {
         assert_eq!(objects(&file), wanted, "{name}");
         compared += 1;
     }
-    let is_needed = gauntlet::is_full();
     assert!(
-        compared >= 10 || !is_needed,
+        compared >= 10,
         "{compared} files: infra/local/npm.py installs them"
     );
     gauntlet::figure("hostile CSV", "files of csv-spectrum that agree", compared);

@@ -34,33 +34,17 @@ const SCARCE: u32 = 4;
 /// Rows of a sales file, and the year of the first one.
 const ROWS: i64 = 40;
 const FIRST_YEAR: i16 = 1900;
-/// How long a caller repeats a call.
+/// How long a caller waits for an order to come to rest.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Calls that were repeated.
 static REPEATED: AtomicUsize = AtomicUsize::new(0);
 
-/// Sends a call until it is answered for good, as a well-behaved caller does: the same call, with the
-/// same key, after a pause.
+/// Sends a call until it is answered for good.
 pub(super) fn persist(call: &Call) -> Answer {
-    let begun = Instant::now();
-    let mut pause = 100;
-    loop {
-        let answer = call.clone().send();
-        let is_running = answer.status == 409 && answer.text().contains("idempotency-in-progress");
-        if answer.status < 500 && answer.status != 429 && !is_running {
-            return answer;
-        }
-        assert!(
-            begun.elapsed() < PATIENCE,
-            "{call:?}: {} {}",
-            answer.status,
-            answer.text()
-        );
-        REPEATED.fetch_add(1, Ordering::Relaxed);
-        thread::sleep(Duration::from_millis(pause));
-        pause = (pause * 2).min(2_000);
-    }
+    let (answer, earlier) = call.persist();
+    REPEATED.fetch_add(earlier.len(), Ordering::Relaxed);
+    answer
 }
 
 /// A call that makes something, with a key of its own.

@@ -532,3 +532,98 @@ const TOO_LARGE: &str = "larger than a message may be";
 fn is_allowed(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
+
+/// Mistakes that a consumer may make, each of which has to be seen.
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const MESSAGES: usize = 50;
+    const POISON: &str = "poison";
+
+    /// A queue of some messages; the first is poison, and its id is given as well.
+    fn queue() -> (Sqs, String) {
+        let clock = Clock::fixed("2026-11-20T12:00:00Z".parse().expect("it is a time"));
+        let sqs = Sqs::of("OrderRevenueQueue", &clock);
+        let poison = sqs.send(POISON);
+        for _ in 1..MESSAGES {
+            sqs.send("fine");
+        }
+        (sqs, poison)
+    }
+
+    /// The reply that reports those messages of a delivery that are `wrong`.
+    fn reply(delivery: &Delivery, wrong: impl Fn(&Value) -> bool) -> Value {
+        let records = delivery.event["Records"].as_array();
+        let records = records.expect("a delivery has records").iter();
+        let failures = records
+            .filter(|record| wrong(record))
+            .map(|record| json!({"itemIdentifier": record["messageId"]}));
+        json!({"batchItemFailures": failures.collect::<Vec<_>>()})
+    }
+
+    async fn drain(sqs: &Sqs, wrong: impl Fn(&Value) -> bool) {
+        sqs.drain(async |delivery| Some(reply(&delivery, &wrong)))
+            .await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "is not buried")]
+    async fn who_takes_poison_for_done_is_found_out() {
+        let (sqs, poison) = queue();
+        drain(&sqs, |_| false).await;
+        sqs.account(&[(poison, false)]);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "buries what is none")]
+    async fn who_fails_for_the_sake_of_one_with_the_whole_batch_is_found_out() {
+        let (sqs, poison) = queue();
+        drain(&sqs, |_| true).await;
+        sqs.account(&[(poison, false)]);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "OrderRevenueQueue message-0")]
+    async fn who_gives_poison_up_without_a_reason_is_found_out() {
+        let (sqs, poison) = queue();
+        drain(&sqs, |record| record["body"] == POISON).await;
+        sqs.account(&[(poison, true)]);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "GAUNTLET_SEED")]
+    async fn who_reports_a_message_that_was_not_delivered_is_found_out() {
+        let (sqs, _) = queue();
+        sqs.drain(async |_| Some(json!({"batchItemFailures": [{"itemIdentifier": "another"}]})))
+            .await;
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "GAUNTLET_SEED")]
+    async fn who_replies_in_another_form_is_found_out() {
+        let (sqs, _) = queue();
+        sqs.drain(async |_| Some(json!({"failures": []}))).await;
+    }
+
+    #[tokio::test]
+    async fn who_counts_deliveries_counts_more_than_there_are_messages() {
+        let (sqs, poison) = queue();
+        let counted = Cell::new(0);
+        sqs.drain(async |delivery| {
+            let records = delivery.event["Records"].as_array();
+            counted.set(counted.get() + records.map_or(0, Vec::len));
+            Some(reply(&delivery, |record| record["body"] == POISON))
+        })
+        .await;
+        assert!(counted.get() > MESSAGES, "{}", counted.get());
+        let dead: Vec<_> = sqs
+            .state()
+            .dead
+            .iter()
+            .map(|dead| dead.source.clone())
+            .collect();
+        assert_eq!(dead, [poison]);
+    }
+}

@@ -74,6 +74,15 @@ impl Inside {
         }
     }
 
+    /// A stack that has these names, and whose sources define these types.
+    pub(super) fn of(names: &[&str], types: &[&str]) -> Self {
+        let owned = |word: &&str| (*word).to_owned();
+        Self {
+            names: names.iter().map(owned).collect(),
+            types: types.iter().map(owned).collect(),
+        }
+    }
+
     /// The first of these words in what a caller reads.
     pub(super) fn found_in<'s>(&'s self, text: &'s str) -> Option<&'s str> {
         let lower = text.to_lowercase();

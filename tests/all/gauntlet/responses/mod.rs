@@ -390,3 +390,52 @@ fn every_operation_succeeds_and_answers_under_the_correlation_id_it_was_given() 
     );
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
+
+/// An answer without a fault: one with a body that tells `detail`, and these headers changed or taken away.
+fn sample(detail: &str, changes: &[(&str, Option<&str>)]) -> Answer {
+    let mut headers: BTreeMap<&str, &str> = HEADERS.into_iter().collect();
+    headers.extend([
+        ("cache-control", "no-store"),
+        ("content-type", "application/problem+json"),
+        ("x-correlation-id", "c-1"),
+    ]);
+    for (name, value) in changes {
+        match value {
+            Some(value) => headers.insert(name, value),
+            None => headers.remove(name),
+        };
+    }
+    let body = serde_json::json!({"type": "about:blank", "code": "not-found", "detail": detail,
+        "correlation_id": "c-1"});
+    Answer::of(404, headers, body.to_string())
+}
+
+#[test]
+fn an_answer_that_lacks_a_header_or_tells_of_the_inside_is_found_out() {
+    let inside = Inside::of(&["millrace-local-sales"], &["SaleRow"]);
+    let found = |answer: &Answer| faults(answer, &inside);
+    assert_eq!(found(&sample("There is no such order.", &[])), [""; 0]);
+    let names = HEADERS.map(|(name, _)| name).into_iter();
+    for name in names.chain(["cache-control", "content-type", "x-correlation-id"]) {
+        let without = sample("There is no such order.", &[(name, None)]);
+        assert_ne!(found(&without), [""; 0], "{name}");
+    }
+    for change in [
+        ("x-frame-options", Some("SAMEORIGIN")),
+        ("content-type", Some("text/html")),
+        ("x-correlation-id", Some("c-2")),
+        ("x-correlation-id", Some("a b")),
+    ] {
+        let changed = sample("There is no such order.", &[change]);
+        assert_ne!(found(&changed), [""; 0], "{change:?}");
+    }
+    for detail in [
+        "ConditionalCheckFailedException",
+        "invalid type: map, expected struct Order",
+        "no SaleRow",
+        "table millrace-local-sales is gone",
+        "shared/src/orders/rules.rs:12",
+    ] {
+        assert_ne!(found(&sample(detail, &[])), [""; 0], "{detail}");
+    }
+}
