@@ -56,7 +56,7 @@ def without(document, right):
     """A policy without a right."""
     kept = []
     for statement in document["Statement"]:
-        if statement.get("Sid") != right.statement:
+        if statement.get("Sid", "") != right.statement:
             kept.append(statement)
         elif right.action:
             actions = [each for each in listed(statement["Action"]) if each != right.action]

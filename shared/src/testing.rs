@@ -147,8 +147,14 @@ impl Database {
 
 /// A database in memory that answers on its caller's thread: there is nothing to wait for, so that time
 /// which a test holds stays where it is, and the same calls come in the same order.
-#[derive(Clone, Debug)]
-pub struct InlineDatabase(SharedHttpConnector);
+#[derive(Clone)]
+pub struct InlineDatabase(Arc<dynoxide::Database>);
+
+impl std::fmt::Debug for InlineDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InlineDatabase")
+    }
+}
 
 impl InlineDatabase {
     /// A database with `tables`.
@@ -157,8 +163,7 @@ impl InlineDatabase {
     /// When the database or a table cannot be made: a test cannot go on without.
     pub async fn with(tables: &[Table]) -> Self {
         let database = dynoxide::Database::memory().expect("a database opens in memory");
-        let answer = move |request| inline_answer(&database, &request);
-        let inline = Self(SharedHttpConnector::new(Answering(Arc::new(answer))));
+        let inline = Self(Arc::new(database));
         let client = Connection::to_emulator("http://inline.invalid", inline.http()).dynamodb();
         for table in tables {
             create(&client, table).await;
@@ -176,19 +181,36 @@ impl InlineDatabase {
     /// What carries requests to the database.
     #[must_use]
     pub fn connector(&self) -> SharedHttpConnector {
-        self.0.clone()
+        let inline = self.clone();
+        let answer = move |request: http::Request<SdkBody>| {
+            let target = request.headers().get("x-amz-target");
+            let target = target.and_then(|target| target.to_str().ok());
+            let operation = target.and_then(|target| target.rsplit('.').next());
+            let body = request.body().bytes().unwrap_or_default();
+            let (status, body) = inline.answer(operation.unwrap_or_default(), body);
+            let response = http::Response::builder().status(status);
+            response.body(body).expect("status and body are fine")
+        };
+        SharedHttpConnector::new(Answering(Arc::new(answer)))
+    }
+
+    /// Status and body of the answer to a call of `operation`, both bodies being JSON.
+    ///
+    /// # Panics
+    /// When the operation is none of those that stores and their tests ask for.
+    #[must_use]
+    pub fn answer(&self, operation: &str, body: &[u8]) -> (u16, String) {
+        let done = operate(&self.0, operation, body);
+        done.unwrap_or_else(|error| (error.status_code(), error.to_json()))
     }
 }
 
-fn inline_answer(
+fn operate(
     database: &dynoxide::Database,
-    request: &http::Request<SdkBody>,
-) -> http::Response<String> {
-    let target = request.headers().get("x-amz-target");
-    let target = target.and_then(|target| target.to_str().ok());
-    let operation = target.and_then(|target| target.rsplit('.').next());
-    let body = request.body().bytes().unwrap_or_default();
-    let done = match operation.unwrap_or_default() {
+    operation: &str,
+    body: &[u8],
+) -> Result<(u16, String), DynoxideError> {
+    match operation {
         "CreateTable" => inline(body, |asked| database.create_table(asked)),
         "UpdateTimeToLive" => inline(body, |asked| database.update_time_to_live(asked)),
         "GetItem" => inline(body, |asked| database.get_item(asked)),
@@ -200,10 +222,7 @@ fn inline_answer(
         "BatchWriteItem" => inline(body, |asked| database.batch_write_item(asked)),
         "TransactWriteItems" => inline(body, |asked| database.transact_write_items(asked)),
         other => panic!("{other} is not asked of tables"),
-    };
-    let (status, body) = done.unwrap_or_else(|error| (error.status_code(), error.to_json()));
-    let response = http::Response::builder().status(status);
-    response.body(body).expect("status and body are fine")
+    }
 }
 
 fn inline<Q: serde::de::DeserializeOwned, A: serde::Serialize>(

@@ -209,10 +209,24 @@ pub fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
         Some(url) if url.starts_with("http://") => Roots::None,
         Some(_) => Roots::All,
     };
+    client_trusting(trust_store(roots))
+}
+
+/// An HTTP client as for AWS, that trusts one more authority, given as PEM: that of a bench's own service.
+///
+/// # Panics
+/// When the authority is no PEM: a bench cannot go on without.
+#[cfg(feature = "testing")]
+#[must_use]
+pub fn http_client_trusting(authority: &str) -> SharedHttpClient {
+    client_trusting(trust_store(Roots::Amazon).with_pem_certificate(authority))
+}
+
+fn client_trusting(store: TrustStore) -> SharedHttpClient {
     aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls_context(roots))
+        .tls_context(tls_context(store))
         .build_https()
 }
 
@@ -228,14 +242,14 @@ pub fn http_connector(url: &str) -> SharedHttpConnector {
     let connector = Connector::builder()
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls_context(roots))
+        .tls_context(tls_context(trust_store(roots)))
         .build();
     SharedHttpConnector::new(connector)
 }
 
-fn tls_context(roots: Roots) -> TlsContext {
+fn tls_context(store: TrustStore) -> TlsContext {
     TlsContext::builder()
-        .with_trust_store(trust_store(roots))
+        .with_trust_store(store)
         .build()
         .expect("a trust store of embedded roots is a valid TLS context")
 }

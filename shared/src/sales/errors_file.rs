@@ -152,6 +152,27 @@ mod tests {
     }
 
     #[test]
+    fn about_headers_that_look_like_formulas_it_can_be_uploaded_and_gone_on_with() {
+        let file = "\"\nSale Date\n\",\"\tSale ID\",\"\rItem name\",Total Paid,'=Till\nx,1,a,1,2\n";
+        let first = import(file.as_bytes());
+        let second = import(&first.errors);
+        assert!(second.good.is_empty());
+        assert_eq!(import(&second.errors).errors, second.errors);
+        let dialect = second.dialect.expect("the header comes before the rows");
+        let own = [
+            "\nSale Date\n",
+            "\tSale ID",
+            "\rItem name",
+            "Total Paid",
+            "'=Till",
+        ];
+        assert_eq!(dialect.header()[..5], own);
+        let stored = serde_json::to_string(&dialect).expect("plain data serialises");
+        let read: Dialect = serde_json::from_str(&stored).expect("what was stored is read");
+        assert_eq!(read, dialect);
+    }
+
+    #[test]
     fn about_as_many_columns_as_may_be_it_can_be_uploaded() {
         let most = Limits::default().columns;
         let row = |cells: usize| format!("x,1,a,1{}\n", ",".repeat(cells - 4));

@@ -204,12 +204,23 @@ fn an_event_that_is_none_is_put_aside_by_the_relay() {
 #[test]
 #[ignore = "shares people and queues with other tests: it is run after them"]
 fn a_message_that_is_no_order_s_is_put_aside_by_the_revenue() {
+    is_put_aside("MILLRACE_ORDER_REVENUE");
+}
+
+#[test]
+#[ignore = "shares people and queues with other tests: it is run after them"]
+fn a_message_that_is_no_notice_is_put_aside_by_the_sender() {
+    is_put_aside("MILLRACE_NOTIFICATION");
+}
+
+/// Sends nonsense to the queue that variables of this name begin with, and finds it among its dead letters.
+fn is_put_aside(name: &str) {
     let body = format!("no event {}", unique());
-    let queue = variable("MILLRACE_ORDER_REVENUE_QUEUE_URL");
+    let queue = variable(&format!("{name}_QUEUE_URL"));
     let send = connection().sqs().send_message();
     let send = send.queue_url(&queue).message_body(&body).send();
     block_on(send).expect("the queue takes it");
-    let aside = variable("MILLRACE_ORDER_REVENUE_DEAD_LETTERS_URL");
+    let aside = variable(&format!("{name}_DEAD_LETTERS_URL"));
     eventually("the message is put aside", || is_in(&aside, &body));
 }
 

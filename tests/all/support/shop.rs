@@ -1,5 +1,6 @@
 //! A shop over an embedded table: products with stock, and the order API in front of them.
 
+use aws_sdk_dynamodb::Client;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use axum::body::Body;
 use functions::orders::{api::router, context::Context, execution::Executions};
@@ -44,36 +45,11 @@ impl Shop {
             .index("products_by_newest", "list_pk", "newest_sk");
         let database = Database::start(&[table]).await;
         let now: Timestamp = "2026-11-20T12:00:00Z".parse().expect("it is a time");
-        let shop = Self {
+        fill(&database.client(), TABLE, products, units, now).await;
+        Self {
             database,
             clock: Clock::fixed(now),
-        };
-        for n in 0..products {
-            shop.put(n, units, now).await;
         }
-        shop
-    }
-
-    async fn put(&self, n: usize, units: u64, now: Timestamp) {
-        let catalog = ProductStore::new(self.database.client(), TABLE.to_owned());
-        let stocks = StockStore::new(self.database.client(), TABLE.to_owned());
-        let body = json!({"sku": sku(n), "name": format!("A thing called {n}"),
-            "price": {"amount": "19.99", "currency": "SGD"}});
-        let (sku, details) = parse_new(&body, Currency::SGD).expect("it is a product");
-        let id = ProductId(uuid_v7(now, Random::system().bytes()));
-        let product = rules::create(id, sku.clone(), details, now);
-        let event = |aggregate, id: String, sequence| {
-            Event::new(aggregate, id, sequence, "made", now, json!({}))
-        };
-        let made = event(Aggregate::Product, id.to_string(), 1);
-        let saved = catalog.save(None, &product, &made, None).await;
-        saved.expect("the table takes it");
-        let empty = stocks.get(&sku).await.expect("the table answers");
-        let filled = stock::set(empty.expect("a product has stock"), units);
-        let filled = filled.expect("it is not too much");
-        let set = event(Aggregate::Stock, sku.to_string(), filled.version);
-        let saved = stocks.save(&filled, &set, None).await;
-        saved.expect("the table takes it");
     }
 
     /// A connection to the table through `http`.
@@ -102,7 +78,39 @@ impl Shop {
     }
 }
 
-fn sku(n: usize) -> String {
+/// Puts as many products, of `units` each, into a table.
+pub(crate) async fn fill(
+    client: &Client,
+    table: &str,
+    products: usize,
+    units: u64,
+    now: Timestamp,
+) {
+    let catalog = ProductStore::new(client.clone(), table.to_owned());
+    let stocks = StockStore::new(client.clone(), table.to_owned());
+    for n in 0..products {
+        let body = json!({"sku": sku(n), "name": format!("A thing called {n}"),
+                "price": {"amount": "19.99", "currency": "SGD"}});
+        let (sku, details) = parse_new(&body, Currency::SGD).expect("it is a product");
+        let id = ProductId(uuid_v7(now, Random::system().bytes()));
+        let product = rules::create(id, sku.clone(), details, now);
+        let event = |aggregate, id: String, sequence| {
+            Event::new(aggregate, id, sequence, "made", now, json!({}))
+        };
+        let made = event(Aggregate::Product, id.to_string(), 1);
+        let saved = catalog.save(None, &product, &made, None).await;
+        saved.expect("the table takes it");
+        let empty = stocks.get(&sku).await.expect("the table answers");
+        let filled = stock::set(empty.expect("a product has stock"), units);
+        let filled = filled.expect("it is not too much");
+        let set = event(Aggregate::Stock, sku.to_string(), filled.version);
+        let saved = stocks.save(&filled, &set, None).await;
+        saved.expect("the table takes it");
+    }
+}
+
+/// The sku of a product by its number, from 0.
+pub(crate) fn sku(n: usize) -> String {
     format!("THING-{n}")
 }
 

@@ -24,6 +24,7 @@ use tower::{Service, ServiceExt as _};
 
 use crate::platform::caller::Caller;
 use crate::platform::clock::Clock;
+use crate::platform::deadline::deadline;
 use crate::platform::ids::Random;
 use crate::platform::problem::Problem;
 use crate::platform::telemetry::{
@@ -32,6 +33,9 @@ use crate::platform::telemetry::{
 
 /// Bytes that a request body may have: what Lambda itself can pass on (6 MiB).
 const MAX_BODY: usize = 6 * 1024 * 1024;
+
+/// Time before the end of an invocation at which a request is given up, so that its caller is told.
+const SPARE: Duration = Duration::from_secs(1);
 
 /// Serves `router` under Lambda behind API Gateway, with everything [`App`] adds, an access log line
 /// and the metrics `Requests`, `Errors4xx`, `Errors5xx` and `Latency`.
@@ -59,7 +63,9 @@ pub async fn run(router: Router) -> Result<(), lambda_http::Error> {
 /// Around the router: the correlation id is taken or made and sent back; the caller is read from the
 /// authorizer's claims; trailing slashes are dropped before routing; a body over 6 MiB is 413; what the
 /// router answers in plain text (an unknown path, a wrong method) becomes a problem, and so does a
-/// panic; every response carries the security headers and, unless it says otherwise, `no-store`.
+/// panic; who works on when the invocation is about to end is stopped where it is, as Lambda would stop it,
+/// and the caller told to try again; every response carries the security headers and, unless it says
+/// otherwise, `no-store`.
 #[derive(Clone)]
 pub struct App {
     router: Router,
@@ -111,11 +117,13 @@ impl App {
         let trace = self.trace(request.headers());
         let invocation = Invocation::begin(request.lambda_context_ref(), trace.clone())
             .with_path(request.uri().path());
-        let method = request.method().clone();
+        let (method, left) = (request.method().clone(), self.time_for(&request));
         telemetry::scope(invocation, async {
-            let mut response = match AssertUnwindSafe(self.route(request)).catch_unwind().await {
-                Ok(response) => response,
-                Err(_) => Problem::panicked().into_response(),
+            let routed = AssertUnwindSafe(self.route(request)).catch_unwind();
+            let mut response = match tokio::time::timeout(left, routed).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(_)) => Problem::panicked().into_response(),
+                Err(elapsed) => Problem::unavailable(elapsed).into_response(),
             };
             if method == Method::HEAD {
                 *response.body_mut() = Body::empty();
@@ -136,6 +144,16 @@ impl App {
             response
         })
         .await
+    }
+
+    /// How long a request may be worked on.
+    fn time_for<B>(&self, request: &Request<B>) -> Duration {
+        let deadline = request.lambda_context_ref().and_then(deadline);
+        let left = deadline.map(|deadline| deadline.duration_since(self.clock.now()));
+        left.map_or(Duration::MAX, |left| {
+            let left = Duration::try_from(left).unwrap_or_default();
+            left.saturating_sub(SPARE)
+        })
     }
 
     fn trace(&self, headers: &HeaderMap) -> TraceContext {
@@ -298,7 +316,7 @@ fn set_headers(headers: &mut HeaderMap, trace: &TraceContext) {
 mod tests {
     use axum::extract::Path;
     use axum::routing::{get, post};
-    use http::header::{ALLOW, WWW_AUTHENTICATE};
+    use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
     use jiff::Timestamp;
     use serde_json::Value;
 
@@ -326,6 +344,7 @@ mod tests {
                 post(|body: Bytes| async move { body.len().to_string() }),
             )
             .route("/boom", get(boom))
+            .route("/forever", get(std::future::pending::<&'static str>))
             .route(
                 "/page",
                 get(|| async { ([(CACHE_CONTROL, "max-age=60")], "page") }),
@@ -421,6 +440,24 @@ mod tests {
             (500, "internal-error")
         );
         assert!(!body.contains("secret"), "{body}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_works_on_when_the_invocation_is_about_to_end_is_stopped_and_the_caller_told() {
+        let mut context = lambda_http::lambda_runtime::Context::default();
+        context.deadline = 29_000;
+        let ask = async |path: &str| {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let begun = tokio::time::Instant::now();
+            let request = request.with_lambda_context(context.clone());
+            (app().serve(request).await, begun.elapsed())
+        };
+        let (response, took) = ask("/forever").await;
+        assert_eq!((response.status().as_u16(), took.as_secs()), (503, 28));
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+        let (response, took) = ask("/things").await;
+        assert_eq!((response.status().as_u16(), took.as_secs()), (200, 0));
     }
 
     #[tokio::test]

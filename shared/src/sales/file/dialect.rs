@@ -52,7 +52,10 @@ impl Delimiter {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "Spelling", try_from = "Spelling")]
 pub struct Dialect {
+    /// As it stands in the file.
     spelling: Spelling,
+    /// The header without an errors file's apostrophes.
+    header: Vec<String>,
     /// Which cell of a record holds each column.
     positions: [Option<u16>; Column::COUNT],
     /// Whether this is an errors file that came back: its formulas wear an apostrophe.
@@ -77,12 +80,19 @@ impl TryFrom<Spelling> for Dialect {
     type Error = FileError;
 
     fn try_from(spelling: Spelling) -> Result<Self, FileError> {
-        let (positions, missing) = Self::match_header(&spelling.header)?;
-        if missing.is_empty() {
-            Ok(Self::assemble(spelling, positions))
-        } else {
-            Err(FileError::MissingHeaders { columns: missing })
+        let defused = spelling.header.iter().any(|name| is_error_column(name));
+        let own = |name: &String| if defused { undefuse(name) } else { name }.to_owned();
+        let header: Vec<String> = spelling.header.iter().map(own).collect();
+        let (positions, missing) = Self::match_header(&header)?;
+        if !missing.is_empty() {
+            return Err(FileError::MissingHeaders { columns: missing });
         }
+        Ok(Self {
+            spelling,
+            header,
+            positions,
+            defused,
+        })
     }
 }
 
@@ -104,20 +114,6 @@ impl Dialect {
             delimiter,
             header,
         })
-    }
-
-    fn assemble(mut spelling: Spelling, positions: Positions) -> Self {
-        let defused = spelling.header.iter().any(|name| is_error_column(name));
-        if defused {
-            for name in &mut spelling.header {
-                *name = undefuse(name).to_owned();
-            }
-        }
-        Self {
-            spelling,
-            positions,
-            defused,
-        }
     }
 
     /// The columns' positions, and the required columns that have none.
@@ -157,10 +153,10 @@ impl Dialect {
         self.spelling.delimiter
     }
 
-    /// The file's own header, every cell as it came.
+    /// The file's own header, every cell as it came, but for the apostrophes of an errors file.
     #[must_use]
     pub fn header(&self) -> &[String] {
-        &self.spelling.header
+        &self.header
     }
 
     /// Which cell of a record, from 0, holds `column`; `None` when the file lacks it.
@@ -172,8 +168,7 @@ impl Dialect {
     /// Whether the column at a position of the header is one of [`Dialect::ERROR_COLUMNS`].
     #[must_use]
     pub fn is_error_column(&self, position: usize) -> bool {
-        self.spelling
-            .header
+        self.header
             .get(position)
             .is_some_and(|name| is_error_column(name))
     }
@@ -188,7 +183,7 @@ impl Dialect {
     /// The trimmed headers that are neither of the export nor of an errors file, nor empty.
     pub fn extra_columns(&self) -> impl Iterator<Item = &str> {
         let known = |name: &&str| Column::from_header(name).is_some() || is_error_column(name);
-        let names = self.spelling.header.iter().map(|name| name.trim());
+        let names = self.header.iter().map(|name| name.trim());
         names.filter(move |name| !name.is_empty() && !known(name))
     }
 }

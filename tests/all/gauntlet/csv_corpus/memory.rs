@@ -30,11 +30,13 @@ use super::draft::HEADER;
 use crate::support::{
     gauntlet,
     object_store::{ObjectStore, etag},
-    tree,
+    template, tree,
 };
 
 /// Bytes that the function may take.
 const MOST: u64 = 128 << 20;
+
+const ARENAS: &str = "MALLOC_ARENA_MAX";
 
 /// A lambda of one function: hands it an event, takes its answer.
 struct Runtime {
@@ -126,6 +128,17 @@ async fn serve(router: Router) -> String {
     address.to_string()
 }
 
+/// How many arenas the template lets the function's allocator have: each keeps what was freed in it.
+fn arenas() -> String {
+    let import = template::of_type("AWS::Serverless::Function").remove("SalesImport");
+    let import = import.expect("the template has the function");
+    let arenas = &import["Properties"]["Environment"]["Variables"][ARENAS];
+    arenas
+        .as_str()
+        .expect("the template says how many")
+        .to_owned()
+}
+
 /// The function's process; dies with the test.
 fn start(runtime: &str, services: &str) -> Child {
     let bootstrap = tree::root().join("target/lambda/sales-import/bootstrap");
@@ -156,6 +169,7 @@ fn start(runtime: &str, services: &str) -> Child {
             ("SALES_IMPORT_QUEUE_URL", "http://127.0.0.1:1/queue"),
             ("SALES_IMPORT_DEAD_LETTERS_URL", "http://127.0.0.1:1/dead"),
         ])
+        .env(ARENAS, arenas())
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors)

@@ -145,7 +145,7 @@ fn every_hostile_file_has_the_outcome_that_was_stated_for_it() {
     let names: BTreeSet<&str> = quirks.iter().map(|quirk| quirk.name).collect();
     assert_eq!(names.len(), quirks.len(), "no two quirks have one name");
     let mut cases: Vec<Case> = quirks.iter().map(|quirk| Case::of(&[quirk])).collect();
-    let pairs = pairs(&quirks, gauntlet::sized(60, 1_500));
+    let pairs = pairs(&quirks, gauntlet::sized(60, 600));
     cases.extend(pairs.iter().map(|pair| Case::of(pair)));
     assert!(cases.len() >= 300, "{} files", cases.len());
 
