@@ -179,6 +179,9 @@ impl InlineDatabase {
     }
 
     /// What carries requests to the database.
+    ///
+    /// # Panics
+    /// As [`InlineDatabase::answer`], when it is called.
     #[must_use]
     pub fn connector(&self) -> SharedHttpConnector {
         let inline = self.clone();
