@@ -90,7 +90,8 @@ venv:
 	@$(PYTHON) $(LOCAL)/environment.py $(VENV) $(LOCAL)/requirements.txt
 
 lock: venv ## Renews the hashed locks from the .in files
-	@for lock in uv-requirements requirements deploy-requirements gauntlet-requirements checkov-requirements; do \
+	@for lock in uv-requirements requirements deploy-requirements gauntlet-requirements checkov-requirements \
+	    peers-requirements; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    --output-file $(LOCAL)/$$lock.txt $(LOCAL)/$$lock.in || exit 1; done
 
