@@ -1,7 +1,7 @@
 """Makes hourly aggregates anew from the readings of the hours that were touched.
 
 Triggered by a schedule: it works off the markers that sensor_store leaves. Invoked with {"devices": […], "start": …,
-"end": …} it does the hours from start to end, both ISO 8601, of those devices instead.
+"end": …} it does the hours from start to end, both ISO 8601 with an offset, of those devices instead.
 
 Environment: TABLE (pk, sk), of which it reads DEVICE#{device}, READING#…, reads and deletes PENDING, and writes
 AGGREGATE#{device}#{metric}, {hour} {count, valid_count, sum, min, max, mean}; WORKERS, the most queries at once.

@@ -6,7 +6,6 @@ gzip. Readings that are accepted are in the queue before the answer.
 Environment: TABLE (pk, sk), of which it reads the devices DEVICE#{id}, META {is_active}; QUEUE_URL; RETENTION_DAYS.
 """
 
-import gzip
 import json
 import os
 import time
@@ -138,10 +137,13 @@ def plain(event: dict) -> bytes:
     text = event.get("body") or ""
     body = b64decode(text) if event.get("isBase64Encoded") else text.encode()
     if body.startswith(b"\x1f\x8b"):
+        stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         try:
-            body = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(body, MOST_BODY_BYTES + 1)
-        except (zlib.error, gzip.BadGzipFile) as error:
+            body = stream.decompress(body, MOST_BODY_BYTES + 1)
+        except zlib.error as error:
             raise Refused(400, "the body cannot be decompressed") from error
+        if not stream.eof and len(body) <= MOST_BODY_BYTES:
+            raise Refused(400, "the body is cut off")
     if len(body) > MOST_BODY_BYTES:
         raise Refused(413, "the body is too large")
     return body
@@ -153,7 +155,8 @@ def from_json_body(body: bytes) -> Intake:
     try:
         bulk = Bulk.model_validate_json(body)
     except ValidationError as error:
-        if any(fault["loc"][:1] != ("readings",) or len(fault["loc"]) < 2 for fault in error.errors()):
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        if any(fault["loc"][:1] != ("readings",) or len(fault["loc"]) < 2 for fault in faults):
             raise Refused(400, "the body is not readings of a device") from error
         content = from_json(body)
         for index, member in enumerate(content["readings"]):

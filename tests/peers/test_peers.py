@@ -5,6 +5,7 @@ Usage: python tests/peers/test_peers.py ENDPOINT
 Tables, queue, bucket and state machine are made anew, under names of their own.
 """
 
+import base64
 import csv
 import http.server
 import io
@@ -265,6 +266,13 @@ class Sensors(unittest.TestCase):
             self.assertEqual(len(bodies), 1)
         response, bodies = sent(sample_events.of_file("sensors/ingest-write"))
         self.assertEqual((response["statusCode"], len(bodies)), (204, 1), response)
+
+    def test_a_body_that_cannot_be_read_is_refused_whole(self):
+        event = sample_events.ingest(self.ndjson(self.readings(100)), "ndjson", compressed=True)
+        cut = base64.b64encode(base64.b64decode(event["body"])[:-9]).decode()
+        for body, status in ((b"[1]", 400), (b"{}", 400), (b" " * (4 * 1024**2 + 1), 413)):
+            self.assertEqual(sent(sample_events.ingest(body, "json"))[0]["statusCode"], status)
+        self.assertEqual(sent(event | {"body": cut})[0]["statusCode"], 400)
 
     def test_a_large_body_takes_few_messages(self):
         readings = self.readings(30_000)
