@@ -67,10 +67,10 @@ class Journal:
         self._known = set()
         self._lock = threading.Lock()
 
-    def allowed(self, role, rights):
+    def allowed(self, role, rights, is_poll):
         """Notes the rights that one call made use of; more than one of a kind means that one would have done."""
         for right in rights:
-            self._write({"role": role, "right": right, "alone": len(rights) == 1})
+            self._write({"role": role, "right": right, "alone": len(rights) == 1, "poll": is_poll})
 
     def refused(self, role, action, resource):
         """Notes a refusal, with its time: whoever took a right away looks for those after that."""
@@ -180,16 +180,16 @@ def evaluate(context, policies, *limits):
     return weigh(context, policies, *limits)
 
 
-def note(context, policies, is_allowed):
+def note(context, policies, is_allowed, is_poll=False):
     """Writes a decision on a role down."""
     role = role_of(context.principal_arn)
     if is_allowed:
-        JOURNAL.allowed(role, rights(context, policies))
+        JOURNAL.allowed(role, rights(context, policies), is_poll)
     else:
         JOURNAL.refused(role, context.action, context.resource_arn)
 
 
-def may(role_arn, action, resource):
+def may(role_arn, action, resource, is_poll=False):
     """Whether a role may do something that MiniStack does for it unasked."""
     account = get_account_id()
     policies = iam_evaluator._gather_role_policies(role_of(role_arn), account)
@@ -202,7 +202,7 @@ def may(role_arn, action, resource):
         region=get_region(),
     )
     is_allowed = weigh(context, policies).decision == "Allow"
-    note(context, policies, is_allowed)
+    note(context, policies, is_allowed, is_poll)
     return is_allowed
 
 
@@ -217,7 +217,7 @@ def mappings():
         source = mapping.get("EventSourceArn", "")
         actions = POLLING.get(source.split(":")[2] if source else "", ())
         role = role_of_function(mapping["FunctionName"])
-        if role is None or all([may(role, action, source) for action in actions]):
+        if role is None or all([may(role, action, source, is_poll=True) for action in actions]):
             yield account, region, mapping
 
 

@@ -133,6 +133,11 @@ class Roles:
                 (used if entry["alone"] else shared).update(names)
         return used, shared - used
 
+    def at_work(self):
+        """The roles that did more than look into a source, which happens all the time."""
+        found = {entry["role"] for entry in self._entries() if not entry.get("poll", True)}
+        return {self._roles[role] for role in found if role in self._roles}
+
     def refused(self, since=0.0):
         """What roles asked for in vain: role, action and resource."""
         found = [entry for entry in self._entries() if "refused" in entry and entry["at"] >= since]
