@@ -39,6 +39,8 @@ TRIES = 4
 """Tests that are tried before a right counts as unnoticed."""
 LONG = 15
 """Seconds from which a test is only tried where no shorter one is known."""
+LINGER_SECONDS = 1.5
+"""How long a right stays away after its test when nobody has missed it yet."""
 IDLE_SECONDS = 0.6
 """How long nothing is done but looking into sources before a stack counts as idle."""
 
@@ -163,7 +165,12 @@ def is_noticed(removal, test, seconds, suite, roles):
     with roles.lacking(removal):
         began = time.time()
         has_passed = suite.passes([test], limit(seconds))
-        was_refused = any(roles.concerns(removal, each) for each in roles.refused(began))
+        # What a test leaves under way may come to need the right a moment later.
+        give_up = time.monotonic() + LINGER_SECONDS
+        while not (was_refused := any(roles.concerns(removal, each) for each in roles.refused(began))):
+            if time.monotonic() > give_up:
+                break
+            time.sleep(0.1)
     return not has_passed and was_refused, was_refused
 
 

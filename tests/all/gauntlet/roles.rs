@@ -167,6 +167,21 @@ fn a_catalogue_is_built_listed_and_taken_down() {
 
 #[test]
 #[ignore = "shares people and queues with other tests: it is run after them"]
+fn the_orders_of_a_status_are_listed() {
+    let orders = call("GET", "/api/orders?status=cancelled&limit=1")
+        .role(Role::Admin)
+        .send()
+        .expect(200)
+        .json();
+    let orders = orders["data"].as_array().expect("a list has data");
+    assert!(
+        orders.iter().all(|order| order["status"] == "cancelled"),
+        "{orders:?}"
+    );
+}
+
+#[test]
+#[ignore = "shares people and queues with other tests: it is run after them"]
 fn categories_that_are_made_at_once_are_all_there() {
     let makers: Vec<_> = (0..6)
         .map(|_| thread::spawn(|| category("At once")))
