@@ -132,26 +132,35 @@ thread_local! {
     );
 }
 
-/// Whether a request has the host and scheme that API Gateway sends, or none: `lambda_http` makes an
+/// Whether a request has the host, scheme and path that API Gateway sends, or none: `lambda_http` makes an
 /// address of them, and panics where that is none.
 fn is_of_the_gateway(request: &str) -> bool {
     let request: Value = serde_json::from_str(request).unwrap_or_default();
+    let starts_at_the_root = |path: &Value| path.as_str().is_none_or(|path| path.starts_with('/'));
+    if !starts_at_the_root(&request["path"]) {
+        return false;
+    }
     let lists = ["headers", "multiValueHeaders"].map(|name| request[name].as_object());
     let plain = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit();
     let is_label =
         |label: &str| !label.starts_with("xn--") && label.replace('-', "").chars().all(plain);
-    let fits = |name: &str, value: &Value| match name.to_ascii_lowercase().as_str() {
-        "host" => value
+    let is_host = |value: &Value| {
+        value
             .as_str()
-            .is_none_or(|host| host.ends_with(".amazonaws.com") && host.split('.').all(is_label)),
+            .is_none_or(|host| host.ends_with(".amazonaws.com") && host.split('.').all(is_label))
+    };
+    let fits = |name: &str, value: &Value| match name.to_ascii_lowercase().as_str() {
+        "host" => is_host(value),
         "x-forwarded-proto" => value.as_str().is_none_or(|scheme| scheme == "https"),
         _ => true,
     };
     let mut headers = lists.into_iter().flatten().flatten();
-    headers.all(|(name, value)| match value {
-        Value::Array(values) => values.iter().all(|value| fits(name, value)),
-        value => fits(name, value),
-    })
+    // The name of the domain stands in for a header that is missing.
+    is_host(&request["requestContext"]["domainName"])
+        && headers.all(|(name, value)| match value {
+            Value::Array(values) => values.iter().all(|value| fits(name, value)),
+            value => fits(name, value),
+        })
 }
 
 /// Tries an input as each kind of event.
