@@ -340,12 +340,18 @@ fn an_order_whose_execution_was_never_begun_or_has_failed_is_carried_through_by_
 #[test]
 #[ignore = "shares people and queues with other tests: it is run after them"]
 fn a_reservation_that_ran_out_is_given_up_by_the_sweep() {
-    let id = forgotten();
-    old_orders::reserve(&id);
-    sweep();
-    eventually("the order is closed", || {
-        order(&id)["status"] == "cancelled"
+    // The stack's own sweep, which comes every five minutes, may carry an order through before it is reserved.
+    let is_given_up = (0..3).any(|_| {
+        let id = forgotten();
+        let is_reserved = old_orders::reserve(&id);
+        sweep();
+        eventually("the order is closed", || {
+            let order = order(&id);
+            order["status"] == "cancelled" || order["saga"] == "completed"
+        });
+        is_reserved && order(&id)["status"] == "cancelled"
     });
+    assert!(is_given_up);
 }
 
 #[test]

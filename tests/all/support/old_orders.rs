@@ -81,8 +81,8 @@ pub(crate) fn take(customer: &str, sku: &str) -> String {
     })
 }
 
-/// Holds the stock of an order, as its first step does.
-pub(crate) fn reserve(id: &str) {
+/// Holds the stock of an order, as its first step does; whether there was an order left to hold it for.
+pub(crate) fn reserve(id: &str) -> bool {
     let orders = Orders {
         store: OrderStore::new(connection().dynamodb(), table()),
         clock: an_hour_ago(),
@@ -90,6 +90,5 @@ pub(crate) fn reserve(id: &str) {
     };
     let input = json!({"order_id": id, "action": "reserve"});
     let event = LambdaEvent::new(input, LambdaContext::default());
-    let reserved = block_on(inventory::handle(&inventory::Context { orders }, event));
-    reserved.expect("there is enough");
+    block_on(inventory::handle(&inventory::Context { orders }, event)).is_ok()
 }
