@@ -131,10 +131,10 @@ class Suite:
         ]
         return [name for name in names if name.rpartition("::")[0] in modules]
 
-    def passes(self, tests, limit, *options):
+    def passes(self, tests, limit):
         """Whether tests pass, and within so many seconds: one that does not end has failed."""
         process = subprocess.Popen(
-            [self._binary, "--include-ignored", "--exact", *options, *tests],
+            [self._binary, "--include-ignored", "--exact", *tests],
             cwd=self._folder,
             env=self._environment,
             stdout=subprocess.DEVNULL,
