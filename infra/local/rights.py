@@ -297,7 +297,7 @@ def learn(pattern):
 
     def play(removal):
         failed, refused, left = [], [], list(users[removal])
-        for test in users[removal][:TRIES]:
+        for test in users[removal]:
             left.remove(test)
             fails, is_refused = is_noticed(removal, test, tests[test]["seconds"], suite, roles)
             if fails:
@@ -306,14 +306,16 @@ def learn(pattern):
             if is_refused:
                 refused.append(test)
         if failed or refused:
-            rights[str(removal)] = [*failed, *refused, *left][:TRIES]
-            say(f"  {removal}: {rights[str(removal)][0]}{'' if failed else ': by the refusal'}")
+            # What was found in another run, and took no part in this one, still stands.
+            kept = [name for name in rights.get(str(removal), []) if name not in uses]
+            rights[str(removal)] = [*failed, *kept, *refused, *left][:TRIES]
+            say(f"  {removal}: {[*failed, *refused][0]}{'' if failed else ': by the refusal'}")
         else:
-            say(f"  nobody notices: {removal}; tried {users[removal][:TRIES]}")
+            say(f"  nobody notices: {removal}; tried {users[removal]}")
 
     try:
         touched = [each for each in removable if users[each]]
-        Lanes(play).run([(each, concerned(each, users[each][:TRIES], tests)) for each in touched])
+        Lanes(play).run([(each, concerned(each, users[each], tests)) for each in touched])
     finally:
         given = {str(each) for each in removable}
         rights = {right: rights[right] for right in sorted(rights) if right in given}
@@ -325,7 +327,7 @@ def users_of(removal, uses, tests, known):
     """The tests that made use of a right, those known for it first, then the short ones."""
     found = [name for name in uses if any(covers(removal, right) for right in uses[name])]
     found.sort(key=lambda name: (name not in known, tests[name]["seconds"]))
-    return [name for name in found if tests[name]["seconds"] < LONG] or found
+    return ([name for name in found if tests[name]["seconds"] < LONG] or found)[:TRIES]
 
 
 def main():

@@ -31,7 +31,7 @@ use tower::ServiceExt as _;
 use super::bucket::{block_on, connection};
 use super::stack::{unique, variable};
 
-fn an_hour_ago() -> Clock {
+pub(crate) fn an_hour_ago() -> Clock {
     Clock::fixed(Timestamp::now() - SignedDuration::from_hours(1))
 }
 
@@ -39,10 +39,10 @@ fn table() -> String {
     variable("MILLRACE_COMMERCE_TABLE")
 }
 
-/// Takes an order of one `sku` for a customer; its execution could not be begun. Gives its number.
-pub(crate) fn take(customer: &str, sku: &str) -> String {
+/// Takes an order of one `sku` for a customer by a clock; its execution could not be begun. Gives its number.
+pub(crate) fn take(clock: Clock, customer: &str, sku: &str) -> String {
     let client = connection().dynamodb();
-    let (clock, random) = (an_hour_ago(), Random::system());
+    let random = Random::system();
     // Nobody listens there.
     let nowhere = Connection::to_emulator("http://127.0.0.1:9", http_client(None));
     let saga = OrderSaga::new(variable("MILLRACE_ORDER_SAGA_ARN"));
@@ -81,8 +81,8 @@ pub(crate) fn take(customer: &str, sku: &str) -> String {
     })
 }
 
-/// Holds the stock of an order, as its first step does; whether there was an order left to hold it for.
-pub(crate) fn reserve(id: &str) -> bool {
+/// Holds the stock of an order, as its first step does.
+pub(crate) fn reserve(id: &str) {
     let orders = Orders {
         store: OrderStore::new(connection().dynamodb(), table()),
         clock: an_hour_ago(),
@@ -90,5 +90,6 @@ pub(crate) fn reserve(id: &str) -> bool {
     };
     let input = json!({"order_id": id, "action": "reserve"});
     let event = LambdaEvent::new(input, LambdaContext::default());
-    block_on(inventory::handle(&inventory::Context { orders }, event)).is_ok()
+    let reserved = block_on(inventory::handle(&inventory::Context { orders }, event));
+    reserved.expect("there is enough");
 }
